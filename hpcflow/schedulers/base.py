@@ -1,0 +1,148 @@
+"""What hpcflow asks of a batch scheduler: six methods, written as a contract.
+
+A back end has two layers. *Text* is pure functions on values: directives, command lines and the
+parsing of replies. *Commands* is the one place that runs programs (``commands.py``). Decisions
+are not made here: the engine decides, a back end only reports and does what it is told.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+class State(str, enum.Enum):
+    """Generic state of a job element; the scheduler's own word is always kept beside it."""
+
+    QUEUED = "queued"
+    HELD = "held"  # will not start unless somebody does something
+    RUNNING = "running"
+    ENDED = "ended"
+    UNKNOWN = "unknown"  # a state this version does not know: counted and shown, never guessed
+
+
+class Cause(str, enum.Enum):
+    """Why an element ended, as far as the scheduler can say."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    WALLTIME = "walltime"
+    OOM = "oom"
+    NODE = "node"
+    PREEMPTED = "preempted"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Element:
+    """One element of a job (or a plain job, with ``index`` None) in a queue listing."""
+
+    job: str
+    """Id of the whole job as ``submit`` returned it."""
+    index: int | None
+    name: str
+    state: State
+    native: str
+    """The scheduler's own word for the state."""
+    reason: str = ""
+    """Why it waits or is held, in the scheduler's words."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What accounting says of one element that is gone."""
+
+    cause: Cause
+    native: str
+    exit_code: int | None = None
+    signal: int | None = None
+    nodes: str = ""
+    start: float | None = None
+    end: float | None = None
+    """Start and end in seconds since the epoch, where known."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the site or the cluster allows one user; None means no limit is known."""
+
+    submit: int | None = None
+    """Elements queued and running at once."""
+    running: int | None = None
+    array: int | None = None
+    """Elements in one job array."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What to submit. ``name`` is the token: it goes on the command line, never only in the script."""
+
+    script: Path
+    name: str
+    width: int
+    throttle: int | None = None
+    """At most this many elements run at once."""
+    log: Path | None = None
+    not_before: float | None = None
+    """Start no earlier than this time (seconds since the epoch)."""
+
+
+class SchedulerError(Exception):
+    """A scheduler command did not do what it was asked.
+
+    ``kind`` is ``transient`` (nothing happened, ask again next tick), ``limit`` (no room now),
+    ``permanent`` (will be refused again: a person has to change something) or ``unclear`` (it may
+    have happened: look for the token before asking again). ``command`` and ``reply`` go to the
+    person who has to find out.
+    """
+
+    def __init__(self, kind: str, message: str, command: Sequence[str] = (), reply: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.command = tuple(command)
+        self.reply = reply
+
+    @property
+    def transient(self) -> bool:
+        return self.kind in ("transient", "limit", "unclear")
+
+
+class Scheduler(Protocol):
+    """The back end of one site. Every method may raise SchedulerError and nothing else.
+
+    ``submit`` puts one job into the queue and returns its id. ``width`` 1 must become a plain
+    job. It must not return an id it is not sure of: what cannot be read is ``unclear``.
+
+    ``listing`` returns every element of this user that the queue knows, of any campaign, with
+    one query. A reply that is partial, empty where it cannot be, or unreadable raises; an empty
+    list means that the scheduler said, credibly, that there is nothing. Absence is never proof.
+
+    ``endings`` asks accounting about the given elements, with one query. Elements it does not
+    know are absent from the answer. No accounting at all is an empty answer.
+
+    ``cancel`` ends the given elements, or whole jobs (``index`` None), only where id *and* name
+    agree with what the scheduler has now: ids of lost jobs are given to other people's.
+
+    ``limits`` reads what the cluster allows, for what the site file does not say.
+
+    ``visible`` says whether this host can see for itself that a worker process is gone (only
+    the local scheduler can); then no settle time is needed.
+    """
+
+    def submit(self, submission: Submission) -> str: ...
+
+    def listing(self) -> list[Element]: ...
+
+    def endings(self, elements: Iterable[Element]) -> Mapping[tuple[str, int | None], Ending]: ...
+
+    def cancel(self, elements: Iterable[Element]) -> None: ...
+
+    def limits(self) -> Limits: ...
+
+    def visible(self, host: str, pid: int, start: int) -> bool | None:
+        """True if that process lives, False if it is gone, None if it cannot be seen from here."""
+        ...
