@@ -1,0 +1,73 @@
+"""Write docs/reference/cli.md from the commands themselves: ``python docs/cli_reference.py``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from hpcflow.cli.main import main
+
+PAGE = Path(__file__).parent / "reference" / "cli.md"
+
+HEAD = """\
+# Commands
+
+This page is generated from the commands' own `--help`. What the exit codes mean is on
+[a page of its own](exit-codes.md). Every command works on the campaign of the current directory.
+"""
+
+
+def page() -> str:
+    """Return the text of the page."""
+    return "\n".join([HEAD, *sections(click.Context(main, info_name="hpcflow"))])
+
+
+def sections(context: click.Context) -> Iterator[str]:
+    """Yield one section for each command of a group, and of the groups in it."""
+    group = context.command
+    assert isinstance(group, click.Group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None, name
+        if command.hidden:
+            continue
+        inner = click.Context(command, info_name=name, parent=context)
+        if isinstance(command, click.Group):
+            yield from sections(inner)
+        else:
+            yield section(inner)
+
+
+def section(context: click.Context) -> str:
+    """Return the section of one command: what it does, how it is called, its options."""
+    command = context.command
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    parts = [f"## {context.command_path}\n", f"```text\n{usage}\n```\n", prose(command.help or "")]
+    rows = [record for p in command.get_params(context) if (record := p.get_help_record(context))]
+    if rows:
+        parts.append("| option | |\n|---|---|")
+        parts += [f"| `{cell(option)}` | {cell(text)} |" for option, text in rows]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def prose(text: str) -> str:
+    r"""Return help as Markdown. Paragraphs that click keeps as they are (``\b``) become code."""
+    paragraphs = inspect.cleandoc(text).split("\f")[0].split("\n\n")
+    return "".join(
+        "```text\n" + inspect.cleandoc(p.removeprefix("\b\n")) + "\n```\n\n" if p.startswith("\b") else p + "\n\n"
+        for p in paragraphs
+        if p.strip()
+    )
+
+
+def cell(text: str) -> str:
+    """Return text that does not end a cell of a table."""
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
