@@ -58,7 +58,9 @@ def prose(text: str) -> str:
     r"""Return help as Markdown. Paragraphs that click keeps as they are (``\b``) become code."""
     paragraphs = inspect.cleandoc(text).split("\f")[0].split("\n\n")
     return "".join(
-        "```text\n" + inspect.cleandoc(p.removeprefix("\b\n")) + "\n```\n\n" if p.startswith("\b") else p + "\n\n"
+        "```text\n" + inspect.cleandoc(p.removeprefix("\b\n")) + "\n```\n\n"
+        if p.startswith("\b")
+        else p + "\n\n"
         for p in paragraphs
         if p.strip()
     )
