@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
 
 _CLOCK = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d\d?))?(?::(\d\d?))?\Z", re.ASCII)
 _NUMBER = r"(\d+(?:\.\d+)?)"
@@ -32,22 +33,12 @@ _MEBIBYTES = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2}
 _INTEGER = re.compile(r"[-+]?\d+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?\Z", re.ASCII)
 _SPECIAL = {".inf": math.inf, "+.inf": math.inf, "-.inf": -math.inf, ".nan": math.nan}
+_A_TIME = "a time like 12:00:00, 24:00 (hours), 1-12:00:00, 90m or 1d12h"
+_AN_AMOUNT = "an amount of memory like 2000M, 1.5G or 64GiB"
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
-class Duration(float):
-    """A time span in seconds; as a type it says that the text of a value is read by ``duration``."""
-
-    expected = "a time like 12:00:00, 24:00 (hours), 1-12:00:00, 90m or 1d12h"
-
-
-class Mebibytes(int):
-    """An amount of memory in MiB; as a type it says that the text is read by ``memory``."""
-
-    expected = "an amount of memory like 2000M, 1.5G or 64GiB"
-
-
-def duration(text: str) -> Duration:
+def duration(text: str) -> float:
     """Return the seconds that a time span stands for; see the table of this module.
 
     Raises
@@ -57,16 +48,16 @@ def duration(text: str) -> Duration:
     """
     text = text.strip()
     if text.isascii() and text.isdigit():
-        return Duration(int(text))
+        return float(text)
     if match := _CLOCK.match(text):
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
         inner_hours_fit = match[1] is None or hours < 24
         if minutes < 60 and seconds < 60 and inner_hours_fit:
-            return Duration(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+            return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
     if text and (match := _WITH_UNITS.match(text)):
         parts = [float(part or 0) for part in match.groups()]
-        return Duration(sum(part * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=True)))
-    raise ValueError(f"expected {Duration.expected}, got {text!r}")
+        return float(sum(part * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=True)))
+    raise ValueError(f"expected {_A_TIME}, got {text!r}")
 
 
 def duration_text(seconds: float) -> str:
@@ -77,7 +68,7 @@ def duration_text(seconds: float) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d}"
 
 
-def memory(text: str) -> Mebibytes:
+def memory(text: str) -> int:
     """Return the MiB that an amount of memory stands for, rounded up.
 
     Raises
@@ -87,8 +78,8 @@ def memory(text: str) -> Mebibytes:
     """
     match = _MEMORY.match(text.strip())
     if not match:
-        raise ValueError(f"expected {Mebibytes.expected}, got {text!r}")
-    return Mebibytes(math.ceil(float(match[1]) * _MEBIBYTES[(match[2] or "M").upper()]))
+        raise ValueError(f"expected {_AN_AMOUNT}, got {text!r}")
+    return math.ceil(float(match[1]) * _MEBIBYTES[(match[2] or "M").upper()])
 
 
 def boolean(text: str) -> bool:
@@ -119,3 +110,19 @@ def resolve(text: str) -> Any:
     if lower in _SPECIAL:
         return _SPECIAL[lower]
     return _BOOLEANS[lower] if lower in ("true", "false") else text
+
+
+class Text(NamedTuple):
+    """Says in the type of a field how its text is to be read: ``Annotated[float, Text(...)]``."""
+
+    expected: str
+    """What a person should write, for error messages."""
+    read: Callable[[str], Any]
+    """Raises ValueError for a text that it cannot read."""
+
+
+Duration = Annotated[float, Text(_A_TIME, duration)]
+"""A time span in seconds, written as one of the table above."""
+
+Mebibytes = Annotated[int, Text(_AN_AMOUNT, memory)]
+"""An amount of memory in MiB, written with a unit."""

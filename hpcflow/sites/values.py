@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 import msgspec
 
 from hpcflow.errors import UserError, nearest
-from hpcflow.sites.quantities import Duration, Mebibytes, boolean, duration, memory, resolve
+from hpcflow.sites.quantities import Text, boolean, resolve
 from hpcflow.sites.yaml_reader import Document, KeyPath, dotted
 
 T = TypeVar("T")
@@ -176,21 +176,19 @@ class _Converter:
                 return None
             raise _Mismatch(path, f"expected {_expected(schema)}", _describe(value))
         try:
-            if schema is Duration:
-                return duration(value)
-            if schema is Mebibytes:
-                return memory(value)
+            readers = [m for m in getattr(schema, "__metadata__", ()) if isinstance(m, Text)]
+            if readers:
+                return msgspec.convert(readers[0].read(value), schema)
             if schema is bool:
                 return boolean(value)
             if isinstance(schema, type) and issubclass(schema, PurePath):
                 return schema(value)
             return msgspec.convert(value, schema, strict=False)
         except msgspec.ValidationError as error:
-            base = typing.get_args(schema)[0] if typing.get_origin(schema) is Annotated else schema
             hint = nearest(value, typing.get_args(schema)) if typing.get_origin(schema) is Literal else ""
             # "Expected `int` >= 1": what a constraint says comes after the type.
             bound = str(error).partition("` ")[2]
-            expected = f"expected {_expected(base)} {bound if bound[:1] in '<>' else ''}".rstrip()
+            expected = f"expected {_expected(schema)} {bound if bound[:1] in '<>' else ''}".rstrip()
             raise _Mismatch(path, expected, repr(value), hint if "Did you mean" in hint else "") from error
         except ValueError:
             raise _Mismatch(path, f"expected {_expected(schema)}", repr(value)) from None
@@ -210,7 +208,8 @@ def _expected(schema: Any) -> str:
     """Return what a person should write for a type."""
     origin = typing.get_origin(schema)
     if origin is Annotated:
-        return _expected(typing.get_args(schema)[0])
+        own = [m.expected for m in schema.__metadata__ if isinstance(m, Text)]
+        return own[0] if own else _expected(typing.get_args(schema)[0])
     if origin is Literal:
         return " or ".join(str(choice) for choice in typing.get_args(schema))
     if origin is Union or origin is types.UnionType:
@@ -219,4 +218,4 @@ def _expected(schema: Any) -> str:
         return _NAMES[dict]
     if origin in (list, tuple, Sequence):
         return _NAMES[list]
-    return getattr(schema, "expected", None) or _NAMES.get(schema, getattr(schema, "__name__", str(schema)))
+    return _NAMES.get(schema, getattr(schema, "__name__", str(schema)))

@@ -20,7 +20,7 @@ class Node(msgspec.Struct, kw_only=True):
 
 class Site(msgspec.Struct, kw_only=True, rename={"bound": "max_walltime"}):
     account: str | None = None
-    walltime: Duration = Duration(60)
+    walltime: Duration = 60
     bound: Duration | None = None
     kind: Literal["slurm", "pbs"] = "slurm"
     nodes: dict[str, Node] = {}
@@ -50,7 +50,7 @@ def test_values_are_read_by_the_types_of_their_keys() -> None:
 
 def test_structs_dictionaries_and_lists_are_read_to_the_bottom() -> None:
     result = site("nodes: {a: {cores: 4, memory: 1G}}\noptions: {x: 5, y: [1, 2], z: null}\ntable: {91: 2h}")
-    assert result.nodes == {"a": Node(cores=4, memory=Mebibytes(1024))}
+    assert result.nodes == {"a": Node(cores=4, memory=1024)}
     assert result.options == {"x": "5", "y": ["1", "2"], "z": None}
     assert result.table == {91: 7200}
 
