@@ -87,6 +87,8 @@ class Submission:
     throttle: int | None = None
     """At most this many elements run at once."""
     log: Path | None = None
+    """Directory for what the job prints outside of tasks, made if need be; None throws it away.
+    One file ``NAME.out`` per job, to which all elements append (PBS: ``NAME.INDEX.out`` each)."""
     not_before: float | None = None
     """Start no earlier than this time (seconds since the epoch)."""
 
