@@ -2,6 +2,6 @@
 
 from hpcflow.structures.extxyz import format, parse
 from hpcflow.structures.index import elements, frames, scan
-from hpcflow.structures.merge import concatenate, tag
+from hpcflow.structures.marks import failed, tag
 
-__all__ = ["concatenate", "elements", "format", "frames", "parse", "scan", "tag"]
+__all__ = ["elements", "failed", "format", "frames", "parse", "scan", "tag"]

@@ -1,16 +1,9 @@
-"""Frames are joined and marked as text."""
+"""Frames are marked as text."""
 
 import numpy as np
 from ase.build import molecule
 
-from hpcflow.structures import concatenate, format, parse, tag
-from hpcflow.structures.merge import failed
-
-
-def test_texts_without_a_last_line_end_can_be_joined():
-    water, methane = format([molecule("H2O")]), format([molecule("CH4")])
-    joined = b"".join(concatenate([water[:-1], b"", methane]))
-    assert joined == water + methane
+from hpcflow.structures import failed, format, parse, tag
 
 
 def test_a_tag_changes_nothing_else():

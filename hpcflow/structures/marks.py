@@ -1,23 +1,16 @@
-"""Frames as text: joined into one file and marked with where they come from, without being parsed.
+"""Frames as text, marked with where they come from or what became of them, without being parsed.
 
 Standard library only, so that the engine can write results of 100,000 frames without loading ASE.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hpcflow.structures import comment as comment_line
 
 REFERENCE = ("REF_energy", "REF_forces", "REF_stress", "REF_virials")
 """Names of the reference quantities; a frame that failed has none of them."""
-
-
-def concatenate(texts: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield texts of frames so that they can be written one after the other: each ends its last line."""
-    for text in texts:
-        yield text if text.endswith(b"\n") or not text else text + b"\n"
 
 
 def tag(frame: bytes, **info: Any) -> bytes:

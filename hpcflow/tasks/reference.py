@@ -1,0 +1,253 @@
+"""Reference labels from any ASE calculator, and the gates that every label has to pass.
+
+A labelled frame is the frame that came in, with
+
+* ``info["REF_energy"]`` in eV: the free energy where the program gives one, for the forces are its gradient;
+* ``arrays["REF_forces"]`` in eV/Å, not touched by constraints;
+* ``info["REF_stress"]`` in eV/Å³, nine numbers, positive under tension as in ASE; periodic frames only;
+* ``info["REF_status"]``: ``converged``.
+
+Nothing else counts as a label: what did not converge, or has a number that is not finite, or a
+force beyond the cap, raises instead.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hpcflow.structures.marks import REFERENCE
+from hpcflow.task import Unconverged, task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from ase import Atoms
+    from numpy.typing import ArrayLike
+
+_VARIABLE = re.compile(r"\$(HPCFLOW_[A-Z]+)")
+_GAP = r"[^\w.;\n]+"  # between words of one sentence
+_NO_CONVERGENCE = re.compile(
+    rf"(?:\bnot|n't|\bnever|\bno|\bfail\w*){_GAP}(?:\w+{_GAP}){{0,3}}?converg"
+    rf"|converg\w*{_GAP}(?:\w+{_GAP}){{0,2}}?(?:not|fail)",
+    re.IGNORECASE,
+)
+_calculators: dict[str, Any] = {}
+"""The calculator of this process, by name and arguments; never more than one."""
+
+
+@task(version=1)
+def ase_calculator(
+    atoms: Atoms,
+    calculator: str,
+    arguments: Mapping[str, Any] | None = None,
+    stress: bool | None = None,
+    force_cap: float | None = None,
+) -> Atoms:
+    """Label one frame with an ASE calculator.
+
+    The calculator object is made once per process and reused, but every frame starts afresh: with
+    GFN2-xTB, forces differ by 1e-4 eV/Å when the last frame's density is the first guess.
+
+    Parameters
+    ----------
+    atoms
+        The frame. Its initial magnetic moments and charges say how many unpaired electrons and
+        what charge it has, for calculators that look at them.
+    calculator
+        Dotted name, like ``tblite.ase.TBLite`` or ``ase.calculators.emt.EMT``.
+    arguments
+        What the calculator is made with. ``{"$class": NAME, ...}`` anywhere inside is an object of
+        that class (a profile of ASE, for instance), and ``$HPCFLOW_LAUNCH`` in a text is the
+        launcher of the site: ``{"$class": "ase.calculators.espresso.EspressoProfile",
+        "command": "$HPCFLOW_LAUNCH pw.x", "pseudo_dir": "/data/pseudo"}``.
+    stress
+        Ask for the stress. None asks for it where the frame is periodic in three directions and
+        the calculator has it.
+    force_cap
+        Refuse a frame with a larger force on any atom, in eV/Å.
+
+    Raises
+    ------
+    Unconverged
+        The calculator says so, by an exception or by its attribute ``converged``.
+    """
+    from ase.calculators.calculator import all_changes
+
+    calc = _calculator(calculator, arguments or {})
+    implemented = getattr(calc, "implemented_properties", ())
+    if stress is None:
+        stress = bool(atoms.pbc.all()) and "stress" in implemented
+    wanted = ["energy", "forces", "stress"] if stress else ["energy", "forces"]
+    lacking = [name for name in wanted if name not in implemented]
+    if lacking:
+        raise ValueError(f"{calculator} does not compute {' and '.join(lacking)}.")
+    frame = atoms.copy()
+    frame.calc = calc
+    try:
+        calc.reset()
+        # All at once: some programs run again for each quantity that is asked for later.
+        calc.calculate(frame, wanted, all_changes)
+    except Exception as error:
+        _calculators.clear()  # what it has in mind now may spoil the next frame
+        if says_unconverged(error):
+            raise Unconverged(str(error)) from error
+        raise
+    if getattr(calc, "converged", None) is False:
+        raise Unconverged(f"{calculator} ended without converging.")
+    results = calc.results
+    if (frame.positions != atoms.positions).any() or (frame.cell != atoms.cell).any():
+        raise RuntimeError(f"{calculator} moved the atoms: this is not a single point.")
+    energy = results.get("free_energy", results["energy"])
+    return labelled(atoms, energy, results["forces"], results["stress"] if stress else None, force_cap)
+
+
+def labelled(
+    atoms: Atoms,
+    energy: float,
+    forces: ArrayLike,
+    stress: ArrayLike | None = None,
+    force_cap: float | None = None,
+) -> Atoms:
+    """Return a copy of a frame with its labels, if they can be believed.
+
+    Parameters
+    ----------
+    energy, forces
+        In eV, and in eV/Å with shape (atoms, 3).
+    stress
+        In eV/Å³: six numbers in Voigt order (xx, yy, zz, yz, xz, xy), nine, or 3x3.
+    force_cap
+        Largest force on any atom that is accepted, in eV/Å.
+
+    Raises
+    ------
+    ValueError
+        A number is not finite, a shape is wrong, or a force is beyond the cap.
+    """
+    import numpy as np
+
+    energy = float(energy)
+    forces = np.array(forces, dtype=float)
+    if forces.shape != (len(atoms), 3):
+        raise ValueError(f"forces of shape {forces.shape} for {len(atoms)} atoms.")
+    sizes = np.linalg.norm(forces, axis=1)
+    tensor = None if stress is None else _tensor(stress)
+    for name, values in (
+        ("energy", energy),
+        ("forces", sizes),
+        ("stress", 0.0 if tensor is None else tensor),
+    ):
+        if not np.isfinite(values).all():
+            raise ValueError(f"the {name} is not finite.")
+    worst = int(sizes.argmax()) if len(sizes) else 0
+    if force_cap is not None and len(sizes) and sizes[worst] > force_cap:
+        raise ValueError(
+            f"the force on atom {worst} ({atoms.symbols[worst]}) is {sizes[worst]:.4g} eV/Å; "
+            f"force_cap is {force_cap:g}."
+        )
+    frame = atoms.copy()
+    for name in REFERENCE:  # labels of another method must not stay beside new ones
+        frame.info.pop(name, None)
+        frame.arrays.pop(name, None)
+    frame.info.pop("REF_message", None)
+    frame.info["REF_energy"] = energy
+    if tensor is not None:
+        frame.info["REF_stress"] = tensor.ravel()
+    frame.info["REF_status"] = "converged"
+    frame.set_array("REF_forces", forces)
+    return frame
+
+
+def says_unconverged(error: BaseException) -> bool:
+    """Tell whether an exception of a calculator, or one that it comes from, speaks of no convergence."""
+    link: BaseException | None = error
+    while link is not None:
+        name = type(link).__name__
+        if name == "SCFError" or "Convergence" in name or _NO_CONVERGENCE.search(str(link)):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
+
+
+def isolated_atom(symbol: str, box: float | None = None) -> Atoms:
+    """Return one atom alone, with the unpaired electrons of its ground state, to be labelled as any frame.
+
+    Parameters
+    ----------
+    symbol
+        Chemical symbol.
+    box
+        Edge in Å of a periodic cube around it, for programs that need a cell.
+
+    Notes
+    -----
+    The number of unpaired electrons is the sum of the initial magnetic moments; the values are
+    ASE's ``ground_state_magnetic_moments``. ``config_type`` is ``IsolatedAtom``, which is how MACE
+    finds the energies of the elements.
+    """
+    from ase import Atoms
+    from ase.data import atomic_numbers, ground_state_magnetic_moments
+
+    moment = float(ground_state_magnetic_moments[atomic_numbers[symbol]])
+    atom = Atoms(symbol, magmoms=[moment], info={"config_type": "IsolatedAtom", "name": symbol})
+    if box is not None:
+        atom.set_cell([box, box, box])
+        atom.center()
+        atom.pbc = True
+    return atom
+
+
+def _tensor(stress: ArrayLike) -> np.ndarray:
+    import numpy as np
+
+    values = np.array(stress, dtype=float)
+    if values.shape == (6,):
+        xx, yy, zz, yz, xz, xy = values
+        values = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    if values.size != 9:
+        raise ValueError(f"a stress of shape {values.shape}.")
+    return values.reshape(3, 3)
+
+
+def _calculator(name: str, arguments: Mapping[str, Any]) -> Any:
+    expanded = _expanded(arguments)
+    key = json.dumps([name, expanded], sort_keys=True)
+    if key not in _calculators:
+        _calculators.clear()
+        _calculators[key] = _made({"$class": name, **expanded})
+    return _calculators[key]
+
+
+def _expanded(value: Any) -> Any:
+    """Fill in what the worker says about this task's share of the machine."""
+    if isinstance(value, str):
+        return _VARIABLE.sub(lambda found: os.environ.get(found[1], ""), value).strip()
+    if isinstance(value, Mapping):
+        return {key: _expanded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_expanded(item) for item in value]
+    return value
+
+
+def _made(value: Any) -> Any:
+    """Turn every ``{"$class": NAME, ...}`` into an object."""
+    if isinstance(value, list):
+        return [_made(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    made = {key: _made(item) for key, item in value.items() if key != "$class"}
+    return _class(value["$class"])(**made) if "$class" in value else made
+
+
+def _class(name: str) -> Any:
+    module, _, attribute = name.rpartition(".")
+    if not module:
+        raise ValueError(f"{name!r} is no dotted name; expected one like ase.calculators.emt.EMT.")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except AttributeError:
+        raise ValueError(f"there is no {attribute} in {module}.") from None
