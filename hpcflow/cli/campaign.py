@@ -1,0 +1,111 @@
+"""What most commands share: the campaign they are about, and one tick with its news."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hpcflow.database.database import Database, find_campaign
+from hpcflow.database.state import ArrayState
+from hpcflow.engine.engine import Engine, look, open_engine
+from hpcflow.engine.tick import tick
+from hpcflow.errors import UserError, nearest
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def campaign_option(function: F) -> F:
+    """``-C DIR``: the campaign, if it is not the current directory."""
+    decorate = click.option(
+        "-C",
+        "--campaign",
+        "directory",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="The campaign directory (default: here or above).",
+    )
+    return decorate(function)
+
+
+def open_database(directory: Path | None) -> Database:
+    """The database of a campaign that has been submitted."""
+    if directory is not None and not directory.is_dir():
+        raise UserError(f"{directory}: no such directory")
+    database = Database(find_campaign(directory))
+    database.identity()
+    return database
+
+
+def one_tick(database: Database, *, patience: float = 0.0, before: Callable[[Engine], None] | None = None) -> Engine:
+    """Take the lock, do what ``before`` says, tick, and return the engine for what it has to say."""
+    with open_engine(database, patience) as engine:
+        if before is not None:
+            before(engine)
+        tick(engine)
+    return engine
+
+
+def tell(engine: Engine) -> None:
+    """Print the news of a tick."""
+    for line in engine.news:
+        click.echo(line)
+
+
+def view(database: Database) -> Engine:
+    """The campaign as it is now, with what workers appended since the last tick; takes no lock."""
+    from hpcflow.engine.collect import collect
+
+    engine = look(database)
+    collect(engine)
+    return engine
+
+
+def pick_array(engine: Engine, name: str | None) -> ArrayState:
+    """The array that a user means by its number, its key or the end of its key; by default the newest.
+
+    Raises
+    ------
+    UserError
+        If there is none, or several fit.
+    """
+    arrays = [a for a in engine.state.campaign.arrays.values()]
+    current = [a for a in arrays if a.current]
+    if not current:
+        raise UserError("this campaign has no arrays yet; type: hpcflow submit")
+    if name is None:
+        return next((a for a in reversed(current) if not a.call), current[-1])
+    if name.isdigit() and int(name) in engine.state.campaign.arrays:
+        return engine.state.campaign.arrays[int(name)]
+    for fits in (
+        [a for a in current if a.key == name or a.directory == name],
+        [a for a in current if a.key.endswith("/" + name)],
+    ):
+        if fits:
+            return fits[-1]
+    raise UserError(f"there is no array {name!r}.{nearest(name, [a.key for a in current])}")
+
+
+def pick_tasks(engine: Engine, text: str) -> tuple[ArrayState, list[int]]:
+    """The tasks that ``label/17``, ``label/3-9,12`` or ``label`` (all) mean.
+
+    Raises
+    ------
+    UserError
+        If there is no such array or task.
+    """
+    name, _, tail = text.rpartition("/")
+    if not name or not tail.replace(",", "").replace("-", "").isdigit():
+        array = pick_array(engine, text)
+        return array, list(range(array.count))
+    array = pick_array(engine, name)
+    tasks: list[int] = []
+    for part in tail.split(","):
+        first, _, last = part.partition("-")
+        if not first or (last and int(last) < int(first)):
+            raise UserError(f"{text}: expected task numbers like 17 or 3-9,12")
+        tasks += range(int(first), int(last or first) + 1)
+    if tasks and max(tasks) >= array.count:
+        raise UserError(f"{text}: {array.key} has tasks 0 to {array.count - 1}")
+    return array, tasks

@@ -1,0 +1,26 @@
+"""``hpcflow poll``: the tick for cron."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from hpcflow.cli.campaign import campaign_option, one_tick, open_database, tell
+from hpcflow.engine.summary import EXIT_CODES, campaign_state
+
+
+@click.command()
+@campaign_option
+def poll(directory: Path | None) -> None:
+    """Move the campaign forward once and print only news.
+
+    Exit code: 0 done, 3 something still runs or waits, 4 needs attention, 75 somebody else is at
+    it.
+
+    Example: hpcflow poll -C ~/campaigns/water
+    """
+    engine = one_tick(open_database(directory))
+    tell(engine)
+    sys.exit(EXIT_CODES[campaign_state(engine.state.campaign)])

@@ -1,0 +1,377 @@
+"""Decide: what ended workers left undone goes back, failures meet their policy, finished arrays are closed.
+
+Retries, escalation, stragglers and resources of single tasks are all the same thing: one more list of chunks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hpcflow.database.chunks import chunk_bounds, claim_owner, claims, read_list, resources_id, tasks_of, write_list
+from hpcflow.database.state import FAILED, OPEN, SUCCEEDED, ArrayState, JobState, Loose, WorkerState, members, ranges
+from hpcflow.engine.engine import Engine
+from hpcflow.engine.finish import finish_array
+from hpcflow.engine.observe import element_is_gone, worker_is_gone
+from hpcflow.engine.width import most_workers, slots_per_worker, unclaimed
+from hpcflow.schedulers.base import Cause, Element, SchedulerError, State
+
+DEFAULT_RETRIES = {"error": 1, "timeout": 0, "oom": 3, "lost": 1, "unconverged": 0, "walltime": 3}
+"""Attempts that follow a counted failure, by its reason."""
+
+NOT_CHARGED = {"walltime", "node", "preempted", "cancelled", "signal", "no work", "no space", "broken", "unfinished"}
+"""Ends of workers that are no fault of the tasks in flight."""
+
+MOST_BARREN = 3
+"""Jobs in a row that may bring nothing before an array stops and asks for a person."""
+
+CHUNK_SECONDS = 60.0
+"""Work that makes a chunk worth its claim."""
+
+
+def decide(engine: Engine) -> None:
+    """Take back what is undone, cut new lists of chunks, and close what is finished."""
+    for array in list(engine.live_arrays()):
+        decide_array(engine, array)
+    _decide_jobs(engine)
+
+
+def decide_array(engine: Engine, array: ArrayState) -> None:
+    """All decisions about one live array."""
+    gone = [
+        (name, worker)
+        for name, worker in sorted(array.workers.items())
+        if not worker.settled and (name in array.closed or worker_is_gone(engine, array, name, worker))
+    ]
+    if gone:
+        _take_back(engine, array, gone)
+    _give_up(engine, array)
+    if array.open == 0:
+        finish_array(engine, array)
+        return
+    _cut(engine, array)
+
+
+# -- workers that are gone ---------------------------------------------------------------------
+
+
+def _take_back(engine: Engine, array: ArrayState, gone: list[tuple[str, WorkerState]]) -> None:
+    """Close workers that are gone; what they took and did not decide becomes loose."""
+    path = engine.path(array)
+    owned: dict[str, list[tuple[int, int]]] = {}
+    for claim in claims(path):
+        if claim[0] in array.lists:
+            owned.setdefault(claim_owner(path, claim), []).append(claim)
+    lists: dict[int, dict[str, Any]] = {}
+    causes = _causes(engine, array, [(n, w) for n, w in gone if not w.goodbye and n not in array.closed])
+    for name, worker in gone:
+        left: list[int] = []
+        for number, chunk in owned.get(name, ()):
+            content = lists.setdefault(number, {}) or read_list(path, number)
+            lists[number] = content
+            left += [t for t in tasks_of(content, chunk) if _is_out(engine, array, t, content)]
+        in_flight = {t for flight in worker.flight.values() for t in flight.tasks[:1]}.intersection(left)
+        if not worker.goodbye and name not in array.closed:
+            if name not in causes:
+                continue  # accounting may still explain it; until then it is not closed
+            _close(engine, array, name, worker, causes[name], in_flight)
+        reason = worker.goodbye or array.closed[name]
+        for task in left:
+            alone = task in in_flight and reason not in NOT_CHARGED
+            array.loose[task] = Loose(reason, _source(engine, array, name, task), alone)
+        worker.settled = True
+        engine.changed = True
+
+
+def _close(
+    engine: Engine,
+    array: ArrayState,
+    name: str,
+    worker: WorkerState,
+    explanation: tuple[str, str],
+    in_flight: set[int],
+) -> None:
+    cause, evidence = explanation
+    charged = {} if cause in NOT_CHARGED else {str(task): cause for task in sorted(in_flight)}
+    engine.record("close", array=array.number, worker=name, cause=cause, evidence=evidence, charged=charged)
+    engine.say(f"{array.key}: a worker on {worker.host or 'an unknown host'} ended: {cause} ({evidence})")
+    if cause == "cancelled" and not engine.state.campaign.cancelled:
+        engine.record("hold", array=array.number, reason="its job was cancelled by somebody")
+        engine.attention(
+            f"array {array.number}",
+            f"{array.key}: job {worker.scheduler_id or worker.job} was cancelled by somebody. "
+            "To go on, type: hpcflow resume",
+        )
+
+
+def _is_out(engine: Engine, array: ArrayState, task: int, content: dict[str, Any]) -> bool:
+    """Whether a task is still undecided, and was given out in this list and nowhere since."""
+    if engine.state.status[array.number][task] != OPEN or task in array.loose:
+        return False
+    attempt: int = content["attempts"].get(str(task), content["attempt"])
+    return attempt == array.attempts.get(task, 1)
+
+
+def _source(engine: Engine, array: ArrayState, name: str, task: int) -> str:
+    """The directory of a task's newest attempt, relative to work/out, if there is anything in it."""
+    relative = f"{name}.d/{task}.{array.attempts.get(task, 1)}"
+    directory = engine.path(array) / "work" / "out" / relative
+    try:
+        return relative if any(os.scandir(directory)) else ""
+    except OSError:
+        return ""
+
+
+def _causes(
+    engine: Engine, array: ArrayState, silent: list[tuple[str, WorkerState]]
+) -> dict[str, tuple[str, str]]:
+    """Why workers left without a goodbye: (cause, evidence). One question to accounting for all of a site."""
+    out: dict[str, tuple[str, str]] = {}
+    jobs = {job.token: job for job in engine.state.campaign.jobs.values()}
+    by_site: dict[str, list[tuple[str, WorkerState, JobState]]] = {}
+    for name, worker in silent:
+        job = jobs.get(worker.job)
+        if job is None or not job.id:
+            out[name] = ("lost", "ended without a word")
+        else:
+            by_site.setdefault(job.site, []).append((name, worker, job))
+    for site, members_ in by_site.items():
+        asked = [
+            Element(job.id, worker.element if job.width > 1 else None, job.token, State.ENDED, "")
+            for _, worker, job in members_
+        ]
+        try:
+            endings = engine.scheduler(site).endings(asked)
+        except SchedulerError as error:
+            engine.say(f"{site}: accounting did not answer ({error}); workers that are gone are explained later")
+            endings = None
+        patience = 3 * engine.site(site).scheduler.settle
+        for (name, worker, _job), element in zip(members_, asked, strict=True):
+            ending = None if endings is None else endings.get((element.job, element.index))
+            if ending is not None and ending.cause is not Cause.UNKNOWN:
+                cause = {Cause.COMPLETED: "lost", Cause.FAILED: "lost"}.get(ending.cause, ending.cause.value)
+                detail = ending.native
+                if ending.exit_code:
+                    detail += f", exit code {ending.exit_code}"
+                if ending.signal:
+                    detail += f", signal {ending.signal}"
+                out[name] = (cause, detail)
+            elif engine.now() - worker.grown >= patience:
+                out[name] = ("lost", "ended without a word, and nothing explains it")
+    return out
+
+
+def _base_request(array: ArrayState, task: int) -> dict[str, Any]:
+    for request, spans in array.requests:
+        if any(start <= task < stop for start, stop in spans):
+            return dict(request)
+    return {}
+
+
+def _more_memory(engine: Engine, array: ArrayState, task: int) -> int:
+    """Memory for the next attempt of a task that ran out of it, in MiB: half as much again."""
+    now = array.escalation.get(task, {}).get("memory") or _base_request(array, task).get("memory")
+    if now is None:
+        now = engine.task_class(engine.state.campaign.site, array.task_class).memory or 1024
+    return int(now * 1.5)
+
+
+# -- failures meet their policy -----------------------------------------------------------------
+
+
+def _give_up(engine: Engine, array: ArrayState) -> None:
+    """Give up tasks whose failures have used up their retries; escalate the others."""
+    if not array.loose:
+        return
+    retries = {**DEFAULT_RETRIES, **array.policy.get("retries", {})}
+    ladder = array.policy.get("ladder", [])
+    retries["unconverged"] = max(retries["unconverged"], len(ladder))
+    status = engine.state.status[array.number]
+    given_up: dict[str, list[int]] = {}
+    escalate: dict[str, dict[str, Any]] = {}
+    for task, loose in array.loose.items():
+        if status[task] != OPEN:
+            continue
+        charges = array.charges.get(task, {})
+        over = [reason for reason, count in charges.items() if count > retries.get(reason, 0)]
+        wanted = array.escalation.get(task, {})
+        if wanted.get("cut_short", 0) > retries["walltime"]:
+            over.append("walltime")
+        if over:
+            given_up.setdefault(over[0], []).append(task)
+        elif loose.reason == "unconverged" and charges.get("unconverged", 0) != wanted.get("rung", 0):
+            escalate[str(task)] = {"rung": charges["unconverged"]}
+        elif charges.get("oom", 0) > wanted.get("oom", 0):
+            escalate[str(task)] = {"memory": _more_memory(engine, array, task), "oom": charges["oom"]}
+        elif wanted.get("cut_short", 0) > 1 and loose.reason in ("unfinished", "walltime"):
+            task_class = engine.task_class(engine.state.campaign.site, array.task_class)
+            walltime = (wanted.get("walltime") or task_class.walltime) * 2
+            if walltime != wanted.get("walltime"):
+                escalate[str(task)] = {"walltime": walltime}
+    for reason, tasks in given_up.items():
+        engine.record("give_up", array=array.number, tasks=ranges(sorted(tasks)), reason=reason)
+    if escalate:
+        engine.record("escalate", array=array.number, tasks=escalate)
+    for task in [t for t in array.loose if status[t] in (SUCCEEDED, FAILED)]:
+        del array.loose[task]
+
+
+# -- lists of chunks -----------------------------------------------------------------------------
+
+
+def _cut(engine: Engine, array: ArrayState) -> None:
+    """Give out every task that no live chunk holds, in one more list for each set of resources."""
+    if not array.lists:
+        status = engine.state.status[array.number]
+        fresh = [t for t in range(array.count) if status[t] == OPEN]
+        groups = _group_fresh(array, fresh)
+    elif array.loose:
+        groups = _group_loose(array)
+    else:
+        return
+    for request, rung, tasks in groups:
+        _cut_list(engine, array, request, rung, tasks)
+
+
+Group = tuple[dict[str, Any], int, list[int]]
+
+
+def _group_fresh(array: ArrayState, tasks: list[int]) -> list[Group]:
+    if not array.requests:
+        return [({}, 0, tasks)] if tasks else []
+    wanted = set(tasks)
+    groups: list[Group] = []
+    for request, spans in array.requests:
+        mine = [t for t in members(spans) if t in wanted]
+        wanted.difference_update(mine)
+        if mine:
+            groups.append((dict(request), 0, mine))
+    rest = [t for t in tasks if t in wanted]
+    if rest:
+        groups.append(({}, 0, rest))
+    return groups
+
+
+def _group_loose(array: ArrayState) -> list[Group]:
+    groups: dict[tuple[str, int], Group] = {}
+    for task in sorted(array.loose):
+        escalation = array.escalation.get(task, {})
+        request = _base_request(array, task)
+        request.update({k: v for k, v in escalation.items() if k in ("memory", "walltime", "cores", "gpus")})
+        rung = escalation.get("rung", 0)
+        key = (resources_id(request), rung)
+        groups.setdefault(key, (request, rung, []))[2].append(task)
+    return list(groups.values())
+
+
+def _cut_list(engine: Engine, array: ArrayState, request: dict[str, Any], rung: int, tasks: list[int]) -> None:
+    number = max(array.lists, default=0) + 1
+    first = not array.lists or all(task not in array.loose for task in tasks)
+    alone = [t for t in tasks if t in array.loose and array.loose[t].alone]
+    together = [t for t in tasks if not (t in array.loose and array.loose[t].alone)]
+    mean = array.seconds / array.succeeded if array.succeeded else 0.0
+    smallest = int(CHUNK_SECONDS / mean) if mean > 0 else 1
+    bounds = chunk_bounds(len(together), expected_slots(engine, array, request, len(together)), smallest)
+    ordered = together + alone
+    bounds += [bounds[-1] + i + 1 for i in range(len(alone))]
+    attempts = {} if first else {str(t): array.attempts.get(t, 1) + 1 for t in ordered}
+    ladder = array.policy.get("ladder", [])
+    engine.record(
+        "cut",
+        array=array.number,
+        list=number,
+        resources=resources_id(request),
+        request=request,
+        tasks=ranges(ordered),
+        bounds=bounds,
+        attempt=1,
+        attempts=attempts,
+        parameters=ladder[rung - 1] if 0 < rung <= len(ladder) else {},
+        **{"from": {str(t): array.loose[t].source for t in ordered if t in array.loose and array.loose[t].source}},
+    )
+    write_missing_lists(engine)
+
+
+def write_missing_lists(engine: Engine) -> None:
+    """Write the lists of chunks that stand in the journal and not on disk yet."""
+    while engine.unwritten:
+        entry = engine.unwritten[0]
+        array = engine.state.campaign.arrays[entry["array"]]
+        if not array.done:
+            engine.verify()
+            write_list(engine.path(array), {k: v for k, v in entry.items() if k not in ("kind", "time", "array", "crc")})
+        engine.unwritten.pop(0)
+
+
+def expected_slots(engine: Engine, array: ArrayState, request: dict[str, Any], tasks: int) -> int:
+    """How many slots will share a list, as far as can be said before any worker runs."""
+    return max(1, min(tasks, most_workers(engine, array) * slots_per_worker(engine, array, request)))
+
+
+# -- jobs ----------------------------------------------------------------------------------------
+
+
+def _decide_jobs(engine: Engine) -> None:
+    """Close jobs of which nothing is left, and stop arrays whose jobs bring nothing."""
+    workers: dict[str, list[WorkerState]] = {}
+    for array in engine.state.campaign.arrays.values():
+        for worker in array.workers.values():
+            workers.setdefault(worker.job, []).append(worker)
+    for job in list(engine.state.campaign.jobs.values()):
+        if job.ended:
+            continue
+        mine = workers.get(job.token, [])
+        if not _job_is_over(engine, job, mine):
+            continue
+        array = engine.state.campaign.arrays[job.array]
+        if array.done:
+            engine.record("ended", job=job.number, cause="done")
+            continue
+        progress = any(worker.progress for worker in mine)
+        cause = _cause_of_job(job, mine, array)
+        engine.record("ended", job=job.number, cause=cause)
+        # A job that comes when all work is taken leaves without a word; that is no failure of it.
+        surplus = not mine and unclaimed(engine, array).get(job.resources, 0) == 0
+        array.barren = 0 if progress or surplus else array.barren + 1
+        if array.barren >= MOST_BARREN and not array.hold:
+            evidence = cause + _log_tail(engine, array, job)
+            engine.record("hold", array=array.number, reason="its jobs bring nothing")
+            engine.attention(
+                f"array {array.number}",
+                f"{array.key}: {array.barren} jobs in a row brought neither a finished task nor a newer checkpoint. "
+                f"The last one: {evidence}\nLook with: hpcflow explain {array.name}\nThen go on with: hpcflow resume",
+            )
+
+
+def _job_is_over(engine: Engine, job: JobState, mine: list[WorkerState]) -> bool:
+    if not job.id:
+        # Never answered: it may still turn up until its time would be over.
+        settle = engine.site(job.site).scheduler.settle
+        waited = engine.now() - job.intended
+        return job.misses >= 2 and waited > job.walltime + settle or (settle == 0 and job.misses >= 1)
+    if all(worker.settled for worker in mine) and len(mine) >= job.width * job.nodes:
+        return True
+    return all(element_is_gone(engine, job, index) for index in range(job.width)) and all(
+        worker.settled for worker in mine
+    )
+
+
+def _cause_of_job(job: JobState, mine: list[WorkerState], array: ArrayState) -> str:
+    if not mine:
+        return "ended before any worker could start"
+    said = sorted({w.goodbye + (f": {w.message}" if w.message else "") for w in mine if w.goodbye})
+    silent = sorted({array.closed.get(name, "lost") for name, w in array.workers.items() if w in mine and not w.goodbye})
+    return "; ".join(said + silent)
+
+
+def _log_tail(engine: Engine, array: ArrayState, job: JobState) -> str:
+    """The last lines that a job printed outside of tasks."""
+    logs = engine.path(array) / "work" / "log"
+    newest: Iterable[Path] = sorted(logs.glob(f"{job.token}*"), key=lambda p: p.stat().st_mtime)
+    for log in reversed(list(newest)):
+        text = log.read_bytes()[-2000:].decode("utf-8", "replace").strip()
+        if text:
+            return "\n  " + "\n  ".join(text.splitlines()[-5:])
+    return ""

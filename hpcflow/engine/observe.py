@@ -1,0 +1,157 @@
+"""Observe: one queue listing per scheduler, and what it says about our jobs and workers.
+
+It comes before collect: a worker counts as ended only if it had ended before its file was read.
+A reply that failed changes nothing; absence means nothing until it has lasted.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from hpcflow.database.state import ArrayState, JobState, WorkerState
+from hpcflow.engine.engine import Engine
+from hpcflow.schedulers.base import Element, SchedulerError, State
+
+
+def observe(engine: Engine, calls_only: bool = False) -> None:
+    """Update every live job from one listing per site, and note which workers are gone.
+
+    With ``calls_only`` just what runs here: a tick that waits for its own call asks no batch scheduler again.
+    """
+    for site in sorted({job.site for job in engine.state.campaign.jobs.values() if not job.ended}):
+        if not calls_only or engine.site(site).scheduler.kind == "local":
+            _observe_site(engine, site)
+    _visible_workers(engine)
+
+
+def _observe_site(engine: Engine, site: str) -> None:
+    if not _may_query(engine, site):
+        engine.blind.add(site)
+        return
+    try:
+        elements = engine.scheduler(site).listing()
+    except SchedulerError as error:
+        engine.blind.add(site)
+        engine.say(f"{site}: the scheduler did not answer ({error}); nothing is concluded from that")
+        return
+    by_token: dict[str, list[Element]] = {}
+    for element in elements:
+        by_token.setdefault(element.name, []).append(element)
+        if element.state is State.UNKNOWN:
+            counts = engine.state.campaign.unknown
+            counts[element.native] = counts.get(element.native, 0) + 1
+            engine.changed = True
+    now = engine.now()
+    settle = engine.site(site).scheduler.settle
+    for job in engine.state.campaign.jobs.values():
+        if job.site == site and not job.ended:
+            _observe_job(engine, job, by_token.get(job.token, []), now, settle)
+
+
+def _observe_job(engine: Engine, job: JobState, found: list[Element], now: float, settle: float) -> None:
+    if not job.id:
+        if found:
+            engine.record("submitted", job=job.number, id=found[0].job, adopted=True)
+            engine.say(f"job {job.token}: found in the queue as {job.id}")
+        elif now - max(job.intended, job.submitted) >= settle * (job.misses + 1) or settle == 0:
+            job.misses += 1
+            engine.changed = True
+    # A token belongs to one job for ever, so a copy of it (a requeue, a second submission of the same script by
+    # the scheduler) counts as the same element: some life of it is still there.
+    before = (dict(job.elements), dict(job.absent), job.reason)
+    best: dict[int, Element] = {}
+    for element in found:
+        index = element.index or 0
+        if index not in best or best[index].state is State.ENDED:
+            best[index] = element
+    for index in range(job.width):
+        seen = best.get(index)
+        if seen is None:
+            if job.id:
+                job.absent.setdefault(index, now)
+        else:
+            job.elements[index] = seen.state.value
+            if seen.state is State.ENDED:
+                job.absent.setdefault(index, now)
+            else:
+                job.absent.pop(index, None)
+    job.reason = next((e.reason for e in best.values() if e.state in (State.HELD, State.QUEUED) and e.reason), "")
+    for element in best.values():
+        if element.state is State.HELD:
+            engine.say(f"job {job.token} ({job.id}) is held: {element.reason or element.native}")
+    if (job.elements, job.absent, job.reason) != before:
+        engine.changed = True
+
+
+def element_is_gone(engine: Engine, job: JobState, index: int) -> bool:
+    """Whether a good listing said that an element ended, or none knew it for the settle time."""
+    if job.ended:
+        return True
+    if job.site in engine.blind or index not in job.absent:
+        return False
+    scheduler = engine.site(job.site).scheduler
+    said_so = job.elements.get(index) == State.ENDED.value
+    return said_so or engine.now() - job.absent[index] >= scheduler.settle
+
+
+def _visible_workers(engine: Engine) -> None:
+    """Note workers whose process this host can see is gone: no settle time is needed for them."""
+    jobs = {job.token: job for job in engine.state.campaign.jobs.values()}
+    for array in engine.live_arrays():
+        for name, worker in array.workers.items():
+            if worker.settled or worker.goodbye or not worker.pid:
+                continue
+            job = jobs.get(worker.job)
+            if job is not None and engine.scheduler(job.site).visible(worker.host, worker.pid, worker.start) is False:
+                engine.gone.add((array.number, name))
+
+
+def worker_is_gone(engine: Engine, array: ArrayState, name: str, worker: WorkerState) -> bool:
+    """Whether a worker has ended: it said goodbye, or everything says so and it is silent.
+
+    Beats outvote the scheduler: tasks of a killed node daemon run on.
+    """
+    if worker.goodbye or (array.number, name) in engine.gone:
+        return True
+    job = next((j for j in engine.state.campaign.jobs.values() if j.token == worker.job), None)
+    site = job.site if job is not None else engine.state.campaign.site
+    settle = engine.site(site).scheduler.settle
+    if engine.now() - worker.grown < settle:
+        return False
+    if job is None:
+        return True
+    newer = any(
+        other.job == worker.job and other.element == worker.element and other.hello > worker.hello
+        for other in array.workers.values()
+    )
+    return newer or element_is_gone(engine, job, worker.element)
+
+
+def _may_query(engine: Engine, site: str) -> bool:
+    """Whether the site's minimum interval has passed since any campaign of this user asked.
+
+    The time of the last question is the modification time of a file in the user's cache directory.
+    """
+    interval = engine.site(site).scheduler.min_interval
+    if interval <= 0:
+        return True
+    stamp = _stamp(site)
+    try:
+        age = time.time() - stamp.stat().st_mtime
+    except OSError:
+        age = interval
+    if 0 <= age < interval:
+        return False
+    try:
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.touch()
+    except OSError as error:
+        engine.say(f"{stamp}: cannot note when the queue was asked ({error.strerror})")
+    return True
+
+
+def _stamp(site: str) -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(cache) / "hpcflow" / f"queried-{site}"

@@ -1,0 +1,75 @@
+"""What a person asks for by hand: release holds, try failed tasks again, give tasks up."""
+
+from __future__ import annotations
+
+from hpcflow.database.results import read_records
+from hpcflow.database.state import FAILED, OPEN, SUCCEEDED, ArrayState, ranges
+from hpcflow.engine.engine import Engine
+from hpcflow.errors import UserError
+
+
+def release(engine: Engine) -> None:
+    """Take back holds and what needed attention: whoever types ``resume`` has seen it."""
+    campaign = engine.state.campaign
+    if campaign.cancelled or any(a.hold or a.barren for a in engine.live_arrays()):
+        engine.record("released")
+    if campaign.attention:
+        engine.record("resolved", subject=None)
+
+
+def failed_tasks(engine: Engine, array: ArrayState) -> list[int]:
+    """The tasks of an array that were given up."""
+    status = engine.state.status.get(array.number)
+    if status is not None:
+        return [t for t in range(array.count) if status[t] == FAILED]
+    if not array.failed:
+        return []
+    found = read_records(engine.path(array), array, None, range(array.count))
+    return [r.task for r in found if r.header["state"] != "succeeded"]
+
+
+def retry_failed(engine: Engine) -> int:
+    """Open given-up tasks again: in a live array at once, for a finished one in a new array of the same step.
+
+    Returns
+    -------
+    count
+        How many tasks are tried again.
+    """
+    count = 0
+    for array in list(engine.state.campaign.arrays.values()):
+        if not array.current or not array.failed:
+            continue
+        tasks = failed_tasks(engine, array)
+        count += len(tasks)
+        if array.done:
+            engine.record("reopen", array=array.number)
+        else:
+            engine.record("retry", array=array.number, tasks=ranges(tasks))
+    return count
+
+
+def drop(engine: Engine, array: ArrayState, tasks: list[int], reason: str) -> int:
+    """Give up undecided tasks.
+
+    Returns
+    -------
+    count
+        How many tasks were undecided and are given up now.
+    """
+    if array.done:
+        raise UserError(f"{array.key} is done: there is nothing to give up. Failed tasks: hpcflow explain {array.key}")
+    status = engine.state.status[array.number]
+    undecided = [t for t in tasks if status[t] == OPEN]
+    if undecided:
+        engine.record("give_up", array=array.number, tasks=ranges(undecided), reason=reason)
+    return len(undecided)
+
+
+def succeeded_tasks(engine: Engine, array: ArrayState) -> list[int]:
+    """The tasks of an array that have an accepted result, in order."""
+    status = engine.state.status.get(array.number)
+    if status is not None:
+        return [t for t in range(array.count) if status[t] == SUCCEEDED]
+    failed = set(failed_tasks(engine, array))
+    return [t for t in range(array.count) if t not in failed]

@@ -1,0 +1,117 @@
+"""Where a campaign stands, in one plain dictionary: what ``hpcflow status --json`` prints."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from hpcflow.database.state import ArrayState, CampaignState
+from hpcflow.engine.engine import Engine
+
+EXIT_CODES = {"done": 0, "running": 3, "waiting": 3, "attention": 4}
+"""Exit code of ``poll`` by the state of the campaign."""
+
+
+def campaign_state(campaign: CampaignState) -> str:
+    """``done``, ``attention``, ``running`` or ``waiting``."""
+    if campaign.attention:
+        return "attention"
+    if campaign.finished:
+        return "done"
+    workers = (w for a in campaign.arrays.values() for w in a.workers.values())
+    return "running" if any(w.hello and w.job and not w.settled and not w.goodbye for w in workers) else "waiting"
+
+
+def summarize(engine: Engine) -> dict[str, Any]:
+    """All numbers that people and programs ask for. Costs nothing per finished task."""
+    campaign = engine.state.campaign
+    arrays = [a for a in campaign.arrays.values() if not a.call and a.current]
+    total = sum(a.count for a in arrays)
+    succeeded = sum(a.succeeded for a in arrays)
+    failed = sum(a.failed for a in arrays)
+    everything = campaign.arrays.values()
+    return {
+        "campaign": str(engine.campaign),
+        "state": campaign_state(campaign),
+        "site": campaign.site,
+        "paused": campaign.paused,
+        "cancelled": campaign.cancelled,
+        "tasks": {
+            "total": total,
+            "succeeded": succeeded,
+            "failed": failed,
+            "unfinished": total - succeeded - failed,
+        },
+        "arrays": [_array(engine, a) for a in arrays],
+        "attention": dict(campaign.attention),
+        "cost": {
+            "core_hours": sum(a.core_seconds for a in everything) / 3600,
+            "wasted_core_hours": sum(a.wasted for a in everything) / 3600,
+            "repeated_tasks": sum(a.repeated for a in everything),
+        },
+        "settings": dict(campaign.settings),
+        "unknown_states": dict(campaign.unknown),
+        "metrics": read_metrics(engine),
+    }
+
+
+def _array(engine: Engine, array: ArrayState) -> dict[str, Any]:
+    campaign = engine.state.campaign
+    workers = [w for w in array.workers.values() if w.job]
+    return {
+        "number": array.number,
+        "name": array.key,
+        "class": array.task_class,
+        "state": "done" if array.done else "held" if array.hold else "live",
+        "hold": array.hold,
+        "total": array.count,
+        "succeeded": array.succeeded,
+        "failed": array.failed,
+        "unfinished": array.open,
+        "running_workers": sum(1 for w in workers if w.hello and not w.settled and not w.goodbye),
+        "in_flight": sum(len(f.tasks) for w in workers if not w.settled for f in w.flight.values()),
+        "mean_seconds": array.seconds / array.succeeded if array.succeeded else None,
+        "last_words": {
+            name: array.closed[name] for name in list(array.closed)[-5:]
+        },
+        "jobs": [
+            {
+                "number": job.number,
+                "id": job.id,
+                "name": job.token,
+                "site": job.site,
+                "workers": job.width,
+                "state": "ended" if job.ended else _job_state(job.elements, bool(job.id)),
+                "cause": job.cause or job.error,
+                "reason": job.reason,
+            }
+            for job in campaign.jobs.values()
+            if job.array == array.number
+        ],
+    }
+
+
+def _job_state(elements: dict[int, str], known: bool) -> str:
+    if not known:
+        return "unanswered"
+    states = set(elements.values())
+    return next((s for s in ("running", "held", "queued", "unknown", "ended") if s in states), "submitted")
+
+
+def read_metrics(engine: Engine) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl, where the workflow writes any."""
+    try:
+        text = (engine.campaign / "metrics.jsonl").read_text()
+    except OSError:
+        return []
+    return [json.loads(line) for line in text.splitlines() if line]
+
+
+def remaining_seconds(array: ArrayState) -> float | None:
+    """A guess of how long an array still takes at its present pace, in seconds."""
+    done = array.succeeded + array.failed
+    started = min((w.hello for w in array.workers.values() if w.job and w.hello), default=0.0)
+    if not started or not done or not array.open:
+        return None
+    return (time.time() - started) / done * array.open

@@ -1,0 +1,44 @@
+"""The tick: observe, collect, decide, replay, submit. Every tick starts by reconciling, whatever a crash left."""
+
+from __future__ import annotations
+
+from hpcflow.engine.collect import collect
+from hpcflow.engine.decide import decide, decide_array, write_missing_lists
+from hpcflow.engine.engine import Engine
+from hpcflow.engine.finish import clear_finished
+from hpcflow.engine.observe import observe
+from hpcflow.engine.replay import must_replay
+from hpcflow.engine.submit import submit
+from hpcflow.errors import UserError
+
+
+def tick(engine: Engine, *, accept_growth: bool = False, strict: bool = False) -> None:
+    """One pass of the engine.
+
+    Parameters
+    ----------
+    accept_growth
+        New inputs of a step are computed without asking.
+    strict
+        A mistake of the user ends the tick with an error. Otherwise (poll, resume) it is kept as
+        something that needs attention, and what runs goes on.
+    """
+    if engine.unwritten or engine.changed:
+        clear_finished(engine)
+    write_missing_lists(engine)
+    observe(engine)
+    collect(engine)
+    decide(engine)
+    if must_replay(engine):
+        from hpcflow.engine.replay import replay
+
+        try:
+            replay(engine, accept_growth)
+        except UserError as error:
+            if strict:
+                raise
+            engine.attention("workflow", str(error))
+            engine.state.campaign.waiting = engine.state.campaign.waiting or {}
+        for array in list(engine.live_arrays()):
+            decide_array(engine, array)
+    submit(engine)

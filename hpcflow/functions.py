@@ -1,0 +1,114 @@
+"""How a function or a command is named, versioned and carried to the nodes."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hpcflow.database.files import digest_bytes
+from hpcflow.errors import UserError
+
+
+def describe_function(function: Callable[..., Any], campaign: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The ``function`` entry of array.json, and sources that must be added to the code archive.
+
+    A function's version is the one it declares, or the digest of its source text (not of a syntax
+    tree: that differs between Python versions). A function of a notebook or of the script being run
+    travels as its own source, so what it uses must be imported inside it.
+    """
+    declared: dict[str, Any] = getattr(function, "__hpcflow__", {})
+    name = getattr(function, "__qualname__", "")
+    module = getattr(function, "__module__", "") or ""
+    if "<" in name or "." in name or not name:
+        raise UserError(
+            f"{module}.{name or function!r} cannot be imported by name on a node: give hpcflow a function that is "
+            "defined at the top of a module, not a lambda, a method or a function inside another"
+        )
+    version = declared.get("version")
+    sources: dict[str, str] = {}
+    source = _source(function)
+    if version is None:
+        if source is None:
+            raise UserError(
+                f"{module}.{name}: its source text cannot be found, so its version is unknown. "
+                "Put it into a file, or declare one with @hpcflow.task(version=...)"
+            )
+        version = "source:" + digest_bytes(source.encode())
+    if module == "__main__":
+        if source is None:
+            raise UserError(f"{name}: its source text cannot be found; put the function into a file")
+        text = "from __future__ import annotations\n\nimport hpcflow\nimport hpcflow as hf\nfrom hpcflow import task\n\n"
+        module = f"cell_{digest_bytes(source.encode())[:16]}"
+        sources[module] = text + source
+    described = {
+        "kind": "python",
+        "module": module,
+        "name": name,
+        "version": version,
+        "keep": list(declared.get("keep", [])),
+        "checkpoint": bool(declared.get("checkpoint", False)),
+        "batch": bool(declared.get("batch", False)),
+        "spread": False,
+        "short": name,
+    }
+    return described, sources
+
+
+def _source(function: Callable[..., Any]) -> str | None:
+    try:
+        return textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError):
+        return None
+
+
+def describe_command(command: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The ``function`` entry of array.json for a shell command."""
+    word = command.split(maxsplit=1)[0] if command.strip() else ""
+    if not word:
+        raise UserError("the command to run is empty")
+    described = {"kind": "command", "command": command, "keep": [], "checkpoint": False, "short": Path(word).name}
+    return described, {}
+
+
+def load_function(reference: str, campaign: Path) -> Callable[..., Any]:
+    """The function that ``file.py:function`` or ``module:function`` names.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, module or function, or the file cannot be imported.
+    """
+    import importlib
+    import sys
+    import traceback
+
+    from hpcflow.errors import nearest
+
+    where, _, name = reference.partition(":")
+    path = campaign / where
+    if where.endswith(".py"):
+        if not path.exists():
+            found = [p.name for p in campaign.glob("*.py")]
+            raise UserError(f"{path}: no such file.{nearest(where, found)}")
+        if path.parent != campaign:
+            raise UserError(f"{path}: must stand in the campaign directory itself, so that it travels to the nodes")
+        where = path.stem
+    if str(campaign) not in sys.path:
+        sys.path.insert(0, str(campaign))
+    try:
+        module = importlib.import_module(where)
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        if isinstance(error, SyntaxError):
+            place = f"{error.filename}, line {error.lineno}"
+        else:
+            place = f"{frame.filename}, line {frame.lineno}"
+        raise UserError(f"{place}: importing {where} failed: {type(error).__name__}: {error}") from None
+    function = getattr(module, name, None)
+    if not callable(function):
+        known = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+        raise UserError(f"{where}: has no function {name!r}.{nearest(name, known)}")
+    return function  # type: ignore[no-any-return]
