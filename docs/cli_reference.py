@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from hpcflow.cli.main import main
+from hpcflow.cli.main import cli
 
 PAGE = Path(__file__).parent / "reference" / "cli.md"
 
@@ -16,13 +16,14 @@ HEAD = """\
 # Commands
 
 This page is generated from the commands' own `--help`. What the exit codes mean is on
-[a page of its own](exit-codes.md). Every command works on the campaign of the current directory.
+[a page of its own](exit-codes.md). Every command works on the campaign of the current
+directory, or of one above it, unless `-C` names another.
 """
 
 
 def page() -> str:
     """Return the text of the page."""
-    return "\n".join([HEAD, *sections(click.Context(main, info_name="hpcflow"))])
+    return "\n".join([HEAD, *sections(click.Context(cli, info_name="hpcflow"))])
 
 
 def sections(context: click.Context) -> Iterator[str]:
