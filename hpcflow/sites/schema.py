@@ -257,12 +257,20 @@ class Site(msgspec.Struct, kw_only=True, frozen=True):
                 f"To add one, write it under `classes:` in sites/{self.name}.yaml of the campaign."
             ) from None
 
+    def queue_of(self, task_class: TaskClass) -> Queue:
+        """Return the queue of a class; one without any options if it names none."""
+        return self.queues[task_class.queue] if task_class.queue else Queue()
+
+    def node_of(self, task_class: TaskClass) -> Node | None:
+        """Return the kind of node that a class runs on, if the site says so."""
+        queue = self.queue_of(task_class)
+        return self.nodes[queue.node] if queue.node else None
+
     def placed(self) -> Site:
         """Return this site with each class knowing its queue and nodes."""
         classes = {}
         for name, task_class in self.classes.items():
-            queue = self.queues[task_class.queue] if task_class.queue else Queue()
-            classes[name] = task_class.placed(queue, self.nodes[queue.node] if queue.node else None)
+            classes[name] = task_class.placed(self.queue_of(task_class), self.node_of(task_class))
         return msgspec.structs.replace(self, classes=classes)
 
     @property

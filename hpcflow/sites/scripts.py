@@ -1,0 +1,234 @@
+"""Render the script of a job: options, environment, and then the worker.
+
+Templates are looked for in the campaign's ``templates/``, the user's ``~/.config/hpcflow/templates/``
+and the shipped ones; ``shipped/NAME`` names the shipped one in any case, so that a template can
+extend the one it replaces. The template of a site is called after its scheduler (``slurm.sh.j2``);
+all of them extend ``job.sh.j2``, which documents the variables that there are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from hpcflow.errors import UserError, nearest
+from hpcflow.sites.containers import around_command, around_worker
+from hpcflow.sites.options import Words, directives, fill, option_words, resolve_options
+from hpcflow.sites.schema import Environment, Site, TaskClass
+from hpcflow.sites.shape import Shape
+from hpcflow.sites.shell import Part, expanded, joined, literal, one_word
+from hpcflow.sites.shipped import shipped, user
+
+_MODULE_COMMANDS = ("load", "use", "unuse", "unload", "swap", "switch", "purge", "reset", "restore")
+_SIMPLE = re.compile(r"[^&;|#<>\n()`]*\Z")  # nothing in it changes what a following || belongs to
+_IS_UNDEFINED = re.compile(r"'(\w+)' is undefined")
+
+
+@dataclass(frozen=True)
+class Script:
+    """What one job is for; all paths are absolute."""
+
+    token: str
+    """Name of the job."""
+    title: str
+    """Says which array it belongs to, for whoever reads the script."""
+    width: int
+    """Elements it is submitted with."""
+    campaign: Path
+    array: Path
+    """Directory of the array."""
+    archive: Path
+    """The worker's code."""
+    log: Path
+    """Directory for what the job prints outside of tasks."""
+    resources: str
+    """Which chunk lists its workers may take from."""
+    request: Mapping[str, Any] = field(default_factory=dict)
+    """Replaces ``cores``, ``gpus``, ``memory``, ``walltime`` and ``slots`` of the class."""
+    interpreter: str = sys.executable
+    """Runs the worker where neither class nor container says otherwise."""
+
+
+def render(site: Site, class_name: str, script: Script, campaign: Path | None = None) -> str:
+    """Return the text of a job's script.
+
+    Parameters
+    ----------
+    campaign
+        Where to look for templates first.
+
+    Raises
+    ------
+    UserError
+        For an unknown class or word, and for whatever a template does wrong.
+    """
+    task_class = site.task_class(class_name)
+    shape = task_class.shape(script.request)
+    queue = site.queue_of(task_class)
+    options, _ = resolve_options(site, task_class, queue, shape)
+    words = option_words(site, task_class, queue, shape)
+    launcher = site.scheduler.worker_launcher
+    variables = {
+        "shell": site.shell,
+        "directives": directives(options, site.scheduler.kind),
+        "title": f"{' '.join(script.title.split())}, class {class_name} of site {site.name}",
+        "token": script.token,
+        "width": script.width,
+        "campaign": str(script.campaign),
+        "log": str(script.log),
+        "environment": [*_steps(site.environment), *_steps(task_class.environment)],
+        "worker": _worker(site, task_class, shape, script),
+        "nodes": shape.nodes,
+        "fan_out": shape.nodes > 1 and not shape.span,
+        "worker_launcher": fill(launcher, words, "worker_launcher") if launcher else None,
+        "node_cpus": words["node_cpus"],
+    }
+    return _expand_template(f"{site.scheduler.kind}.sh.j2", variables, campaign)
+
+
+def _worker(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> list[str]:
+    """Return the command line of the worker, one piece per line."""
+    container, runtime = task_class.container, site.container
+    wraps_worker = container is not None and container.wraps == "worker"
+    if task_class.python:
+        python = expanded(task_class.python)
+    else:
+        python = "python3" if wraps_worker else literal(script.interpreter)
+    lines = []
+    if container is not None and runtime is not None and wraps_worker:
+        lines.append(joined(around_worker(runtime, container, shape.gpus, _shown(site, script))))
+    lines += [
+        f"{python} {literal(str(script.archive))} worker",
+        f"--array {literal(str(script.array))}",
+        f"--job {literal(script.token)} --resources {literal(script.resources)}",
+    ]
+    share = f"--slots {shape.slots or 'auto'} --cores {shape.cores} --gpus {shape.gpus}"
+    lines.append(share + (f" --memory {shape.memory}" if shape.memory else ""))
+    times = {
+        "walltime": shape.walltime,
+        "margin": task_class.margin,
+        "grace": task_class.grace,
+        "beat": site.scheduler.beat,
+        "task-walltime": task_class.task_walltime,
+    }
+    lines.append(
+        " ".join(f"--{name} {seconds:.12g}" for name, seconds in times.items() if seconds is not None)
+    )
+    lines += _node_arguments(site, task_class, shape)
+    if launch := _launch(site, task_class, shape, script):
+        lines.append(f"--launch {one_word(launch)}")
+    if site.scratch:
+        lines.append(f"--scratch {expanded(site.scratch)}")
+    return lines
+
+
+def _node_arguments(site: Site, task_class: TaskClass, shape: Shape) -> list[str]:
+    node = site.node_of(task_class)
+    lines = []
+    if shape.exclusive and node is not None and node.gpu_cores and shape.gpus:
+        ids = node.gpu_ids or [str(i) for i in range(node.gpus)]
+        lines.append(f'--whole-node --map-cores "{";".join(node.gpu_cores)}"')
+        lines.append(f'--map-gpus "{";".join(ids)}"')
+    elif shape.exclusive:
+        lines.append("--whole-node")
+    if node is not None and shape.gpus:
+        lines.append(f"--gpu-variable {literal(node.gpu_variable)}")
+    return lines
+
+
+def _launch(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> list[Part]:
+    """Return what tasks put in front of external programs; the worker fills in {cores} and {cpu_list}."""
+    container, runtime = task_class.container, site.container
+    wrap: list[Part] = []
+    if container is not None and runtime is not None and container.wraps == "command":
+        wrap = around_command(runtime, container, shape.gpus, _shown(site, script))
+    words: Words = {
+        "cores": "{cores}",
+        "cpu_list": "{cpu_list}",
+        "container": "{container}",
+        "ranks": str(shape.ranks * (shape.nodes if shape.span else 1)),
+        "ranks_per_node": str(shape.ranks),
+        "threads": str(shape.threads),
+        "gpus": str(shape.gpus),
+        "nodes": str(shape.nodes if shape.span else 1),
+    }
+    text = fill(task_class.launcher, words, "the launcher") or ""
+    before, found, after = text.partition("{container}")
+    return [part for part in (Part(before.strip()), *wrap, Part(after.strip() if found else "")) if part.text]
+
+
+def _shown(site: Site, script: Script) -> list[Part]:
+    """Return the directories that every container must show: the campaign and the scratch directory."""
+    campaign = str(script.campaign)
+    shown = [
+        Part(literal(path), live=False) for path in dict.fromkeys([campaign, os.path.realpath(campaign)])
+    ]
+    return shown + ([Part(expanded(site.scratch))] if site.scratch else [])
+
+
+def _steps(environment: Environment) -> list[dict[str, str]]:
+    """Return the steps of an environment: shell text, and what to call it if it fails."""
+    lines = [_module_line(entry) for entry in environment.modules]
+    for name, value in environment.variables.items():
+        if value is not None:
+            lines.append(f"export {name}={expanded(value)}")
+    lines += environment.lines
+    return [{"line": line, "guarded": _guarded(line)} for line in lines]
+
+
+def _module_line(entry: str) -> str:
+    first = entry.split(maxsplit=1)[0] if entry.strip() else ""
+    return f"module {entry}" if first in _MODULE_COMMANDS or first.startswith("-") else f"module load {entry}"
+
+
+def _guarded(line: str) -> str:
+    """Return a shell line that ends the job, saying which line it was, if it fails."""
+    failed = f"|| hpcflow_failed {literal(line)}"
+    return f"{line} {failed}" if _SIMPLE.match(line) else f"{{ {line}\n}} {failed}"
+
+
+def _expand_template(name: str, variables: dict[str, Any], campaign: Path | None) -> str:
+    mine = [campaign / "templates"] if campaign is not None else []
+    own = jinja2.FileSystemLoader(shipped("templates"))
+    loader = jinja2.ChoiceLoader(
+        [
+            jinja2.FileSystemLoader([*mine, user("templates")]),
+            own,
+            jinja2.PrefixLoader({"shipped": own}),
+        ]
+    )
+    jinja = jinja2.Environment(
+        loader=loader,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    jinja.filters.update(literal=literal, expanded=expanded)
+    try:
+        text = jinja.get_template(name).render(variables)
+        return re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n"
+    except jinja2.TemplateSyntaxError as error:
+        raise UserError(f"{error.filename or name}, line {error.lineno}: {error.message}") from error
+    except jinja2.TemplateNotFound as error:
+        raise UserError(
+            f"There is no template {error.name!r}.{nearest(str(error.name), loader.list_templates())}"
+        ) from error
+    except Exception as error:  # a template is a program of the user's: whatever goes wrong is in there
+        raise _template_error(error, name, variables) from error
+
+
+def _template_error(error: Exception, name: str, variables: dict[str, Any]) -> UserError:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.endswith(".j2")]
+    place = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else name
+    undefined = _IS_UNDEFINED.match(str(error)) if isinstance(error, jinja2.UndefinedError) else None
+    hint = nearest(undefined[1], variables) if undefined else ""
+    return UserError(f"{place}: {str(error) or type(error).__name__}.{hint}")
