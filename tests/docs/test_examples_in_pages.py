@@ -67,3 +67,18 @@ def test_each_part_of_a_site_file_on_the_page_goes_with_the_complete_one(
     site = load_site("department", tmp_path / "campaign")
     assert site.title == "The department's cluster"
     assert set(site.classes) == {"default", "reference", "training", "evaluation"}
+
+
+def test_the_template_on_the_page_extends_the_shipped_one(tmp_path: Path) -> None:
+    (example,) = [b for b in blocks(ROOT / "docs" / "how-to" / "template.md") if b["language"] == "jinja"]
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "sites").mkdir()
+    (tmp_path / example["title"]).write_text(example["text"], "utf-8")
+    (tmp_path / "sites" / "department.yaml").write_text(COMPLETE, "utf-8")
+    (tmp_path / "hpcflow.yaml").write_text("workflow: map\n", "utf-8")
+    code = "from hpcflow.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "sites", "render", "department", "reference"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^lscpu \|", done.stdout, re.M)
+    assert "SRUN_CPUS_PER_TASK" in done.stdout
