@@ -1,0 +1,92 @@
+"""What a slot gets to do next."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterable
+
+from hpcflow.worker.claims import Board
+from hpcflow.worker.estimate import Durations
+from hpcflow.worker.slots import Work
+
+PAUSE = 1.0
+"""Seconds after which a worker whose slots are partly busy looks again for chunks."""
+
+
+class Supply:
+    """The tasks of the chunks this worker took.
+
+    Parameters
+    ----------
+    board
+        Where chunks are taken.
+    worker
+        Name of the worker.
+    durations
+        How long tasks take.
+    stop_at
+        When tasks must have ended, seconds since the epoch; infinity without a deadline.
+    """
+
+    def __init__(self, board: Board, worker: str, durations: Durations, stop_at: float) -> None:
+        self._board = board
+        self._worker = worker
+        self._durations = durations
+        self._stop_at = stop_at
+        self._todo: deque[Work] = deque()
+        self._alone: set[Work] = set()
+        self._look_again = 0.0
+
+    def ensure(self, wanted: int, hurry: bool) -> bool:
+        """Take chunks until so many tasks wait; return whether they do.
+
+        Parameters
+        ----------
+        wanted
+            How many tasks should wait.
+        hurry
+            Whether nothing else keeps this worker from leaving: then it looks for chunks in any case.
+        """
+        while len(self._todo) < wanted:
+            if not hurry and time.monotonic() < self._look_again:
+                return False
+            chunk = self._board.take(self._worker)
+            if chunk is None:
+                self._look_again = time.monotonic() + PAUSE
+                return False
+            entry = chunk.list
+            self._todo.extend(Work(entry, task, entry.attempt(task)) for task in entry.tasks(chunk.number))
+        return True
+
+    def in_time(self, used: bool) -> bool:
+        """Return whether a slot may start a task: its first in any case, others if they may end in time."""
+        left = self._stop_at - time.time()
+        long = self._durations.long()
+        return left > 0 and (not used or long is None or left > long)
+
+    def take(self, most: int, slots: int) -> list[Work]:
+        """Return up to ``most`` tasks of one list, and no more than one slot's share of what waits."""
+        number = min(most, math.ceil(len(self._todo) / slots))
+        long = self._durations.long()
+        if long and self._stop_at < math.inf:
+            number = min(number, int((self._stop_at - time.time()) / long))
+        works = [self._todo.popleft()]
+        while len(works) < number and self._todo:
+            entry = self._todo[0]
+            if entry.list is not works[0].list or entry in self._alone or works[0] in self._alone:
+                break
+            works.append(self._todo.popleft())
+        return works
+
+    def put_back(self, works: Iterable[Work], alone: bool = False) -> None:
+        """Return tasks that were handed over and not run; ``alone`` hands them over one by one."""
+        works = list(works)
+        self._todo.extendleft(reversed(works))
+        if alone:
+            self._alone.update(works)
+
+    def left(self) -> bool:
+        """Return whether there is work that this worker will not do."""
+        return bool(self._todo) or bool(self._board.unclaimed())
