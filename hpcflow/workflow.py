@@ -214,6 +214,16 @@ def concat(*handles: Frames) -> Frames:
 _BASES: list[Path] = []
 
 
+@contextmanager
+def campaign_base(campaign: Path) -> Iterator[None]:
+    """Paths of ``frames``, ``files`` and ``rows`` are relative to this campaign inside the block."""
+    _BASES.append(campaign)
+    try:
+        yield
+    finally:
+        _BASES.pop()
+
+
 def _base() -> Path:
     """The campaign that is being replayed, or the current directory."""
     return _BASES[-1] if _BASES else Path.cwd()

@@ -10,7 +10,7 @@ from hpcflow.cli.campaign import campaign_option, one_tick, open_database, tell
 from hpcflow.cli.table import show
 from hpcflow.database.database import Database, find_campaign
 from hpcflow.engine.engine import Engine
-from hpcflow.engine.retry import release, retry_failed
+from hpcflow.engine.retry import disown, release, retry_failed
 from hpcflow.engine.summary import summarize
 
 
@@ -30,7 +30,7 @@ def resume(directory: Path | None, **flags: bool) -> None:
 
     def before(engine: Engine) -> None:
         if flags["copied"]:
-            engine.record("disowned")
+            disown(engine)
         release(engine)
         if flags["retry_failed"]:
             count = retry_failed(engine)

@@ -164,3 +164,12 @@ def _without_record(state: ArrayState, task: int) -> bytes:
     """The record of a task that was given up without one of its own."""
     reason = state.reasons.get(task, "lost")
     return records.encode({"kind": "task", "task": task, "attempt": 0, "state": "failed", "reason": reason})
+
+
+def worker_records(array: Path, state: ArrayState, task: int) -> Iterator[tuple[Accepted, str]]:
+    """Every record of one task of a live array, with the worker that wrote it."""
+    for worker in sorted(state.workers):
+        data = _map(array / "work" / "out" / worker)
+        for record in records.scan(data[: state.workers[worker].offset]):
+            if record.header["kind"] == "task" and record.header["task"] == task:
+                yield Accepted(task, record.header, data[record.payload : record.end - 1]), worker

@@ -31,7 +31,7 @@ class Engine:
     Every change of a decision goes through ``record``, which writes the journal first.
     """
 
-    def __init__(self, database: Database, state: State, journal: Journal, lock: Lock | None) -> None:
+    def __init__(self, database: Database, state: State, journal: Journal | None, lock: Lock | None) -> None:
         self.database = database
         self.state = state
         self.journal = journal
@@ -69,7 +69,7 @@ class Engine:
     def record(self, kind: str, **data: Any) -> None:
         """Write one decision to the journal and apply it."""
         entry = {"kind": kind, "time": round(self.now(), 3), **data}
-        if self.read_only:
+        if self.journal is None or self.read_only:
             apply(self.state, entry)
             return
         self.verify()

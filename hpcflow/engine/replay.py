@@ -11,14 +11,18 @@ from hpcflow.engine.engine import Engine
 from hpcflow.errors import UserError
 
 if TYPE_CHECKING:
+    from hpcflow.configuration import Configuration
     from hpcflow.engine.session import ReplaySession
+    from hpcflow.workflow import NotReady
 
 
 def must_replay(engine: Engine) -> bool:
     """Whether anything that the last replay stopped at, or read, is different now."""
     campaign = engine.state.campaign
-    if campaign.cancelled or campaign.finished and not _files_changed(engine):
+    if campaign.cancelled or (campaign.finished and not _files_changed(engine)):
         return False
+    if not (engine.campaign / "hpcflow.yaml").exists():
+        return False  # a script drives this campaign itself
     if campaign.waiting is None or _files_changed(engine):
         return True
     for number, needed in campaign.waiting.items():
@@ -40,7 +44,42 @@ def _files_changed(engine: Engine) -> bool:
     return False
 
 
-def replay(engine: Engine, accept_growth: bool = False) -> ReplaySession:
+def call_workflow(session: ReplaySession, configuration: Configuration) -> list[NotReady]:
+    """Call the workflow function as far as it gets.
+
+    Returns
+    -------
+    stops
+        Where it had to wait; empty if it got to its end with everything there.
+
+    Raises
+    ------
+    UserError
+        If the workflow, its parameters or an input are not as they must be.
+    """
+    from hpcflow.engine.session import file_stamp
+    from hpcflow.workflow import NotReady, Run, campaign_base
+
+    function, arguments = configuration.workflow_call()
+    session.read_files[str(configuration.path)] = file_stamp(configuration.path)
+    source = sys.modules[function.__module__].__file__ or ""
+    if source and Path(source).is_relative_to(session.campaign):
+        session.read_files[source] = file_stamp(source)
+    run = Run(session)
+    stops: list[NotReady] = []
+    with campaign_base(session.campaign):
+        try:
+            function(run, **arguments)
+        except NotReady as stop:
+            stops.append(stop)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(_where(error, function.__code__.co_filename)) from error
+    return [*stops, *run.stops]
+
+
+def replay(engine: Engine, accept_growth: bool = False) -> None:
     """Run the campaign's workflow from the top, up to where it has to wait.
 
     Raises
@@ -49,33 +88,16 @@ def replay(engine: Engine, accept_growth: bool = False) -> ReplaySession:
         If the workflow, its parameters or an input are not as they must be.
     """
     from hpcflow.configuration import read_configuration
-    from hpcflow.engine.session import ReplaySession, file_stamp
-    from hpcflow.workflow import _BASES, NotReady, Run
+    from hpcflow.engine.session import ReplaySession
 
     campaign = engine.state.campaign
     configuration = read_configuration(engine.campaign)
     session = ReplaySession(engine, configuration.seed, accept_growth)
-    session.read_files[str(configuration.path)] = file_stamp(configuration.path)
-    function, arguments = configuration.workflow_call()
-    source = sys.modules[function.__module__].__file__ or ""
-    if source and Path(source).is_relative_to(engine.campaign):
-        session.read_files[source] = file_stamp(source)
-    run = Run(session)
-    stops: list[NotReady] = []
-    _BASES.append(engine.campaign)
-    try:
-        function(run, **arguments)
-    except NotReady as stop:
-        stops.append(stop)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(_where(error, function.__code__.co_filename)) from error
-    finally:
-        _BASES.pop()
-    stops += run.stops
+    stops = call_workflow(session, configuration)
     session.write_metrics()
-    engine.state.campaign.replayed = session.read_files
+    if "workflow" in campaign.attention:
+        engine.record("resolved", subject="workflow")
+    campaign.replayed = session.read_files
     campaign.waiting = {}
     for stop in stops:
         for number in stop.arrays:
@@ -84,13 +106,9 @@ def replay(engine: Engine, accept_growth: bool = False) -> ReplaySession:
         if array.current and not array.done:
             campaign.waiting.setdefault(array.number, array.count)
     engine.changed = True
-    if "workflow" in campaign.attention:
-        engine.record("resolved", subject="workflow")
-        campaign.waiting = campaign.waiting if campaign.waiting is not None else {}
-    if not stops and not campaign.waiting:
+    if not stops and not campaign.waiting and not campaign.finished:
         engine.record("finished")
         engine.say("the workflow is finished")
-    return session
 
 
 def _where(error: Exception, filename: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hpcflow.database.results import read_records
 from hpcflow.database.state import FAILED, OPEN, SUCCEEDED, ArrayState, ranges
+from hpcflow.engine.collect import collect
 from hpcflow.engine.engine import Engine
 from hpcflow.errors import UserError
 
@@ -15,6 +16,25 @@ def release(engine: Engine) -> None:
         engine.record("released")
     if campaign.attention:
         engine.record("resolved", subject=None)
+
+
+def disown(engine: Engine) -> None:
+    """In a copy of a campaign: the jobs belong to the original, and so does what they are computing."""
+    collect(engine)
+    for array in engine.live_arrays():
+        for name, worker in array.workers.items():
+            if not worker.goodbye and name not in array.closed:
+                engine.record(
+                    "close",
+                    array=array.number,
+                    worker=name,
+                    cause="node",
+                    evidence="it belongs to the campaign this one was copied from",
+                    charged={},
+                )
+    for job in engine.state.campaign.jobs.values():
+        if not job.ended:
+            engine.record("ended", job=job.number, cause="belongs to the original campaign")
 
 
 def failed_tasks(engine: Engine, array: ArrayState) -> list[int]:

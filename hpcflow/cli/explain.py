@@ -1,0 +1,193 @@
+"""``hpcflow explain``: cause, evidence, last lines, script, and the command that runs it by hand."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hpcflow.cli.campaign import campaign_option, open_database, pick_array, pick_tasks, view
+from hpcflow.database.arrays import describe
+from hpcflow.database.inputs import read_input
+from hpcflow.database.results import Accepted, read_records, worker_records
+from hpcflow.database.state import FAILED, OPEN, ArrayState
+from hpcflow.engine.engine import Engine
+from hpcflow.engine.retry import failed_tasks
+
+
+
+@click.command()
+@campaign_option
+@click.argument("what", required=False)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def explain(directory: Path | None, what: str | None, as_json: bool) -> None:
+    """Say why an array (``label``) or a task (``label/17``) is as it is.
+
+    Example: hpcflow explain label/17
+    """
+    engine = view(open_database(directory))
+    name, _, tail = (what or "").rpartition("/")
+    if name and tail.isdigit():
+        array, tasks = pick_tasks(engine, what or "")
+        found = explain_task(engine, array, tasks[0])
+        text = _task_text(found)
+    else:
+        array = pick_array(engine, what)
+        found = explain_array(engine, array)
+        text = _array_text(found)
+    click.echo(json.dumps(found, indent=1) if as_json else text)
+
+
+def explain_array(engine: Engine, array: ArrayState) -> dict[str, Any]:
+    """What is known of an array: counts, kinds of failure with an example, how its workers and jobs ended."""
+    path = engine.path(array)
+    status = engine.state.status.get(array.number)
+    failures: Counter[str] = Counter()
+    examples: dict[str, int] = {}
+    failed = failed_tasks(engine, array)
+    for record in read_records(path, array, status, failed):
+        text = _short(record)
+        failures[text] += 1
+        examples.setdefault(text, record.task)
+    for task in failed:
+        if sum(failures.values()) == len(failed):
+            break
+        reason = array.reasons.get(task, "lost")
+        if status is not None and not any(True for _ in read_records(path, array, status, [task])):
+            failures[reason] += 1
+            examples.setdefault(reason, task)
+    jobs = [job for job in engine.state.campaign.jobs.values() if job.array == array.number]
+    scripts = sorted(path.glob("jobs/*/job.sh"))
+    return {
+        "array": array.key,
+        "directory": str(path),
+        "state": "done" if array.done else "held" if array.hold else "live",
+        "hold": array.hold,
+        "attention": engine.state.campaign.attention.get(f"array {array.number}", ""),
+        "succeeded": array.succeeded,
+        "failed": array.failed,
+        "unfinished": array.open,
+        "failures": [{"what": w, "tasks": n, "example": examples[w]} for w, n in failures.most_common(10)],
+        "trouble": _trouble(engine, array),
+        "workers": [
+            {"worker": name, "host": w.host, "end": w.goodbye or array.closed.get(name, ""), "message": w.message}
+            for name, w in array.workers.items()
+            if w.settled or w.goodbye
+        ][-10:],
+        "jobs": [{"id": j.id, "name": j.token, "cause": j.cause, "error": j.error} for j in jobs][-10:],
+        "script": str(scripts[-1]) if scripts else str(path / "jobs.txt"),
+    }
+
+
+def _trouble(engine: Engine, array: ArrayState) -> list[str]:
+    """Failures of tasks that are still being tried."""
+    if array.done:
+        return []
+    status = engine.state.status[array.number]
+    counts: Counter[str] = Counter()
+    for task, charges in array.charges.items():
+        if status[task] == OPEN:
+            counts.update(charges)
+    return [f"{count} attempts ended with {reason}" for reason, count in counts.most_common() if count > 0]
+
+
+def _short(record: Accepted) -> str:
+    return str(record.header.get("message") or record.header.get("reason", "failed")).strip().splitlines()[0][:300]
+
+
+def explain_task(engine: Engine, array: ArrayState, task: int) -> dict[str, Any]:
+    """What is known of one task: its attempts, what it printed, its input, and how to run it by hand."""
+    path = engine.path(array)
+    status = engine.state.status.get(array.number)
+    description = describe(path)
+    if status is None:
+        attempts = [(record, "") for record in read_records(path, array, None, [task])]
+    else:
+        attempts = list(worker_records(path, array, task))
+    try:
+        excerpt = read_input(path, description["inputs"], engine.campaign, task)[:400].decode("utf-8", "replace")
+    except OSError as error:
+        excerpt = f"cannot be read: {error}"
+    decided = {None: "done", OPEN: "undecided", FAILED: "failed"}.get(None if status is None else status[task], "succeeded")
+    if status is None and attempts:
+        decided = attempts[-1][0].header["state"]
+    archive = engine.database.directory / "code" / f"{description['code']}.pyz"
+    return {
+        "array": array.key,
+        "task": task,
+        "state": decided,
+        "reason": array.reasons.get(task, ""),
+        "attempts": [_attempt(record, worker, array) for record, worker in attempts],
+        "input": excerpt,
+        "escalation": array.escalation.get(task, {}),
+        "by_hand": f"{sys.executable} {_quoted(archive)} task {_quoted(path)} {task}",
+    }
+
+
+def _attempt(record: Accepted, worker: str, array: ArrayState) -> dict[str, Any]:
+    header = record.header
+    host = array.workers[worker].host if worker in array.workers else ""
+    return {
+        "attempt": header["attempt"],
+        "state": header["state"],
+        "reason": header.get("reason", ""),
+        "message": header.get("message", ""),
+        "seconds": header.get("seconds"),
+        "host": host,
+        "output": record.output,
+    }
+
+
+def _quoted(path: Path) -> str:
+    import shlex
+
+    return shlex.quote(str(path))
+
+
+def _array_text(found: dict[str, Any]) -> str:
+    lines = [
+        f"{found['array']}: {found['state']}, {found['succeeded']} succeeded, {found['failed']} failed, "
+        f"{found['unfinished']} to go"
+    ]
+    if found["hold"]:
+        lines.append(f"held: {found['hold']}")
+    if found["attention"]:
+        lines.append(found["attention"])
+    for failure in found["failures"]:
+        lines.append(f"{failure['tasks']} failed: {failure['what']}")
+        lines.append(f"    look at one with: hpcflow explain {found['array']}/{failure['example']}")
+    lines += found["trouble"]
+    for worker in found["workers"]:
+        if worker["end"] not in ("no work", ""):
+            message = f": {worker['message']}" if worker["message"] else ""
+            lines.append(f"worker {worker['worker']} on {worker['host']} ended: {worker['end']}{message}")
+    for job in found["jobs"]:
+        if job["error"] or job["cause"]:
+            lines.append(f"job {job['id'] or job['name']}: {job['error'] or job['cause']}")
+    lines.append(f"script: {found['script']}")
+    return "\n".join(lines)
+
+
+def _task_text(found: dict[str, Any]) -> str:
+    head = f"{found['array']}/{found['task']}: {found['state']}"
+    if found["reason"]:
+        head += f" ({found['reason']})"
+    lines = [head]
+    for attempt in found["attempts"]:
+        why = attempt["message"] or attempt["reason"]
+        where = f" on {attempt['host']}" if attempt["host"] else ""
+        seconds = "" if attempt["seconds"] is None else f" after {attempt['seconds']:.3g} s"
+        lines.append(f"attempt {attempt['attempt']}{where}: {attempt['state']}{seconds}{': ' + why if why else ''}")
+        tail = attempt["output"].strip().splitlines()[-30:]
+        lines += [f"    {line}" for line in tail]
+    if not found["attempts"]:
+        lines.append("no attempt has been recorded yet")
+    lines += ["input begins:", *(f"    {line}" for line in found["input"].splitlines()[:4])]
+    lines += ["run it by hand (records nothing):", f"    {found['by_hand']}"]
+    return "\n".join(lines)
+
+

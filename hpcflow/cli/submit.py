@@ -1,0 +1,167 @@
+"""``hpcflow submit``: check everything, show the plan, start."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from hpcflow.cli.campaign import campaign_option, tell
+from hpcflow.cli.table import columns, show
+from hpcflow.configuration import Configuration, read_configuration
+from hpcflow.database.database import Database, find_campaign
+from hpcflow.database.state import State
+from hpcflow.engine.engine import Engine, look, open_engine
+from hpcflow.engine.plan import Planned, make_plan
+from hpcflow.engine.retry import release
+from hpcflow.engine.summary import summarize
+from hpcflow.engine.tick import tick
+from hpcflow.errors import UserError, nearest
+from hpcflow.version import __version__
+
+
+@click.command()
+@campaign_option
+@click.option("--site", help="Where to run; overrides hpcflow.yaml. On a live campaign: adds workers there.")
+@click.option("--dry-run", is_flag=True, help="Show plan, cost and scripts; change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--keep", multiple=True, metavar="STEP", help="A changed step: go on with what there is.")
+@click.option("--rerun", multiple=True, metavar="STEP", help="A changed step: compute it anew.")
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: the plan for programs.")
+def submit(
+    directory: Path | None,
+    site: str | None,
+    dry_run: bool,
+    yes: bool,
+    keep: tuple[str, ...],
+    rerun: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Start the campaign in this directory, or add to it what is new in its inputs.
+
+    A second submit with nothing new does nothing.
+
+    Example: hpcflow submit --site lumi --dry-run
+    """
+    campaign = find_campaign(directory)
+    configuration = read_configuration(campaign)
+    database = Database(campaign)
+    chosen = _site(database, site, configuration)
+    engine = _look(database, chosen)
+    engine.site(chosen)
+    answered = _answer(engine, configuration, keep, rerun) if keep or rerun else {}
+    planned, changes = make_plan(engine, configuration)
+    if as_json:
+        click.echo(json.dumps({"site": chosen, "arrays": [asdict(p) for p in planned], "changes": changes}, indent=1))
+    else:
+        _show_plan(planned, changes, chosen, scripts=dry_run)
+    if dry_run:
+        return
+    if changes:
+        sys.exit(4)
+    if planned and not yes and sys.stdin.isatty() and not click.confirm("Submit?", default=True):
+        click.echo("Nothing was submitted.")
+        return
+    database.create()
+    with open_engine(database, patience=10.0) as engine:
+        _begin(engine, configuration, chosen, answered)
+        tick(engine, accept_growth=True, strict=True)
+    tell(engine)
+    show(summarize(engine))
+
+
+def _site(database: Database, site: str | None, configuration: Configuration) -> str:
+    if site is not None:
+        return site
+    if database.exists:
+        return look(database).state.campaign.site or configuration.site
+    return configuration.site
+
+
+def _look(database: Database, site: str) -> Engine:
+    if database.exists:
+        database.check_place()
+        engine = look(database)
+    else:
+        engine = Engine(database, State(), None, None)
+    engine.record("site", site=site)
+    return engine
+
+
+def _begin(engine: Engine, configuration: Configuration, site: str, answered: dict[str, list[str]]) -> None:
+    """What a submission decides before its tick."""
+    campaign = engine.state.campaign
+    if not campaign.site:
+        engine.record("campaign", version=__version__)
+    if campaign.site != site:
+        engine.record("site", site=site)
+    if configuration.budget is not None and "budget" not in campaign.settings:
+        engine.record("set", settings={"budget": configuration.budget})
+    for key, (fingerprint, answer) in answered.items():
+        engine.record("answer", key=key, fingerprint=fingerprint, answer=answer)
+    release(engine)
+    campaign.waiting = None
+
+
+def _answer(
+    engine: Engine, configuration: Configuration, keep: tuple[str, ...], rerun: tuple[str, ...]
+) -> dict[str, list[str]]:
+    """Answers to changes, step by step: an answer may bring the replay to the next change."""
+    answers: dict[str, list[str]] = {}
+    wanted = {**dict.fromkeys(keep, "keep"), **dict.fromkeys(rerun, "rerun")}
+    open_changes: dict[str, str] = {}
+    for _ in range(len(wanted) + 1):
+        open_changes = changed_steps(engine, configuration)
+        for key, fingerprint in open_changes.items():
+            if key in wanted:
+                answers[key] = [fingerprint, wanted[key]]
+                engine.record("answer", key=key, fingerprint=fingerprint, answer=wanted[key])
+        if not any(key in wanted for key in open_changes):
+            break
+    for key in wanted:
+        if key not in answers:
+            raise UserError(f"{key!r} is no changed step.{nearest(key, open_changes)} Changes: hpcflow submit --dry-run")
+    return answers
+
+
+def changed_steps(engine: Engine, configuration: Configuration) -> dict[str, str]:
+    """Steps that compute something else than before, with the fingerprint of what they would compute now."""
+    from hpcflow.engine.plan import PlanSession
+    from hpcflow.engine.replay import call_workflow
+
+    session = PlanSession(engine, configuration.seed)
+    call_workflow(session, configuration)
+    return dict(session.changes)
+
+
+def _show_plan(planned: list[Planned], changes: list[str], site: str, scripts: bool) -> None:
+    for change in changes:
+        click.echo(f"Changed: {change}\n")
+    if not planned:
+        if not changes:
+            click.echo("Nothing new to submit.")
+        return
+    click.echo(f"On {site}:")
+    rows = [("step", "class", "tasks", "there already", "workers", "slots each", "node-hours at most")]
+    for plan in planned:
+        rows.append(
+            (
+                plan.key,
+                plan.task_class,
+                str(plan.tasks),
+                str(plan.taken or ""),
+                str(plan.workers),
+                str(plan.slots),
+                "" if plan.node_hours is None else f"{plan.node_hours:.1f}",
+            )
+        )
+    for line in columns(rows):
+        click.echo(line)
+    click.echo("Steps that need results of these follow when they are there.")
+    if scripts:
+        for plan in planned:
+            if plan.script:
+                click.echo(f"\n#### job script of {plan.key}\n{plan.script}")

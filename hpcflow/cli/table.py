@@ -1,0 +1,65 @@
+"""Plain text for people. No terminal library: status and poll answer at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+
+def show(summary: dict[str, Any]) -> None:
+    """Print where a campaign stands: one line per array, jobs that live, and what needs a person."""
+    tasks = summary["tasks"]
+    head = f"{summary['campaign']}: {summary['state']}"
+    if summary["paused"]:
+        head += " (paused: no new jobs; go on with hpcflow continue)"
+    if summary["cancelled"]:
+        head += " (cancelled; go on with hpcflow resume)"
+    click.echo(head)
+    failed = f", {tasks['failed']} failed" if tasks["failed"] else ""
+    click.echo(f"{tasks['succeeded']} of {tasks['total']} tasks succeeded{failed}, {tasks['unfinished']} to go")
+    rows = [("array", "class", "done", "failed", "to go", "workers", "s/task")]
+    for array in summary["arrays"]:
+        mean = array["mean_seconds"]
+        rows.append(
+            (
+                array["name"],
+                array["class"],
+                str(array["succeeded"]),
+                str(array["failed"] or ""),
+                str(array["unfinished"] or ""),
+                _workers(array),
+                "" if mean is None else f"{mean:.3g}",
+            )
+        )
+    for line in columns(rows):
+        click.echo(line)
+    for array in summary["arrays"]:
+        for job in array["jobs"]:
+            if job["state"] != "ended":
+                why = f": {job['reason']}" if job["reason"] else ""
+                click.echo(f"job {job['id'] or job['name']} for {array['name']}: {job['state']}{why}")
+        if array["hold"]:
+            click.echo(f"{array['name']} is held: {array['hold']}")
+    if summary["unknown_states"]:
+        words = ", ".join(f"{name} ({count})" for name, count in summary["unknown_states"].items())
+        click.echo(f"scheduler states that this version does not know: {words}")
+    for message in summary["attention"].values():
+        click.echo(f"\nNeeds attention: {message}")
+
+
+def _workers(array: dict[str, Any]) -> str:
+    running = array["running_workers"]
+    live = sum(job["workers"] for job in array["jobs"] if job["state"] != "ended")
+    return f"{running} of {live}" if live else ""
+
+
+def columns(rows: list[tuple[str, ...]]) -> list[str]:
+    """Text columns; the first is left-aligned, numbers to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), row[1].ljust(widths[1])]
+        cells += [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return lines

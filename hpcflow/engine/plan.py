@@ -1,0 +1,165 @@
+"""The plan: what a submission would do, found out without writing anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpcflow.configuration import Configuration
+from hpcflow.database.arrays import ArraySpec, directory_name
+from hpcflow.database.chunks import chunk_bounds
+from hpcflow.database.inputs import encode_item, identities
+from hpcflow.database.state import ArrayState, Freeze
+from hpcflow.engine.engine import Engine
+from hpcflow.engine.session import Changed, ReplaySession, find_array
+from hpcflow.engine.width import most_workers, slots_per_worker
+from hpcflow.structures.index import scan
+from hpcflow.workflow import NotReady
+
+
+@dataclass
+class Planned:
+    """One array that would be made."""
+
+    key: str
+    task_class: str
+    tasks: int
+    taken: int
+    """Of these, results that exist already."""
+    workers: int
+    slots: int
+    node_hours: float | None
+    """At most, in one round of jobs: workers, each for its whole walltime; None on this machine."""
+    script: str
+
+
+class PlanSession(ReplaySession):
+    """Replays a workflow without making anything; it ends wherever a result would be needed."""
+
+    def __init__(self, engine: Engine, seed: int) -> None:
+        super().__init__(engine, seed, accept_growth=True)
+        self.planned: list[Planned] = []
+
+    def ensure(self, spec: ArraySpec, sources: dict[str, str]) -> ArrayState:
+        existing = find_array(self.engine, spec.key)
+        if existing is not None and existing.current and existing.fingerprint == spec.fingerprint:
+            return existing
+        if existing is not None and existing.current and existing.what != spec.what:
+            answer = self.engine.state.campaign.answers.get(spec.key, ["", ""])
+            if answer[0] != spec.fingerprint:
+                self._ask(existing, spec)
+            elif answer[1] == "keep":
+                return existing
+        if spec.call:
+            raise NotReady([])
+        if all(plan.key != spec.key for plan in self.planned):
+            self.planned.append(self._plan(spec))
+        raise NotReady([])
+
+    def run_now(self, array: ArrayState) -> ArrayState:
+        if array.done and not array.failed:
+            return array
+        raise NotReady([array.number])
+
+    def frames_file(self, freeze: Freeze) -> Path:
+        path = self.engine.database.directory / "data" / f"{freeze.frames}.xyz"
+        if not path.exists():
+            raise NotReady([freeze.array])
+        return path
+
+    def write_metrics(self) -> None:
+        """A plan writes nothing."""
+
+    def _plan(self, spec: ArraySpec) -> Planned:
+        engine = self.engine
+        site = engine.site(engine.state.campaign.site)
+        task_class = site.task_class(spec.task_class)
+        local = site.scheduler.kind == "local"
+        digests = _digests(spec)
+        lookup = self._lookup(spec.what)
+        taken = len(lookup(list(identities(spec.what, digests)))) if lookup is not None else 0
+        array = _pretend(engine, spec, len(digests))
+        slots = slots_per_worker(engine, array, {})
+        left = len(digests) - taken
+        chunks = len(chunk_bounds(left, most_workers(engine, array) * slots)) - 1
+        workers = min(most_workers(engine, array), -(-chunks // slots))
+        return Planned(
+            key=spec.key,
+            task_class=spec.task_class,
+            tasks=len(digests),
+            taken=taken,
+            workers=workers,
+            slots=slots,
+            node_hours=None if local else workers * task_class.nodes * task_class.walltime / 3600,
+            script=self._script(spec, array, workers) if left else "",
+        )
+
+    def _script(self, spec: ArraySpec, array: ArrayState, workers: int) -> str:
+        from hpcflow.sites.scripts import Script, render
+
+        engine = self.engine
+        path = engine.database.directory / "arrays" / array.directory
+        return render(
+            engine.site(engine.state.campaign.site),
+            spec.task_class,
+            Script(
+                token="hf000dryrun0000",
+                title=spec.key,
+                width=workers,
+                campaign=engine.campaign,
+                array=path,
+                archive=engine.database.directory / "code" / "DIGEST.pyz",
+                log=path / "work" / "log",
+                resources="r0",
+                request={},
+            ),
+            engine.campaign,
+        )
+
+
+def _digests(spec: ArraySpec) -> list[bytes]:
+    from hashlib import blake2b
+
+    if spec.inputs.items is not None:
+        return [blake2b(encode_item(item), digest_size=16).digest() for item in spec.inputs.items]
+    out = []
+    for path in spec.inputs.frame_files:
+        with open(path, "rb") as stream:
+            for offset, length in scan(path):
+                stream.seek(offset)
+                frame = stream.read(length)
+                frame += b"" if frame.endswith(b"\n") else b"\n"
+                out.append(blake2b(frame, digest_size=16).digest())
+    return out
+
+
+def _pretend(engine: Engine, spec: ArraySpec, count: int) -> ArrayState:
+    number = max(engine.state.campaign.arrays, default=0) + 1
+    return ArrayState(
+        number=number,
+        key=spec.key,
+        name=spec.name,
+        directory=directory_name(number, spec.name),
+        count=count,
+        task_class=spec.task_class,
+        what=spec.what,
+        fingerprint=spec.fingerprint,
+        created=0.0,
+        policy={},
+    )
+
+
+def make_plan(engine: Engine, configuration: Configuration) -> tuple[list[Planned], list[str]]:
+    """What the next submission would make, and changes that need an answer first.
+
+    Raises
+    ------
+    UserError
+        For every mistake that a submission would meet.
+    """
+    from hpcflow.engine.replay import call_workflow
+
+    session = PlanSession(engine, configuration.seed)
+    stops = call_workflow(session, configuration)
+    return session.planned, [stop.why for stop in stops if isinstance(stop, Changed)]
+

@@ -1,0 +1,45 @@
+"""``workflow: label``: reference calculations for a set of structures, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hpcflow as hf
+
+
+def label(
+    run: hf.Run,
+    structures: hf.Structures,
+    calculator: str = "tblite.ase.TBLite",
+    arguments: dict[str, Any] = {},  # noqa: B006 read only; msgspec copies it
+    stress: bool | None = None,
+    force_cap: float | None = None,
+    task_class: str = "reference",
+) -> None:
+    """Label structures with energies (eV), forces (eV/Å) and stress (eV/Å³) from an ASE calculator.
+
+    Parameters
+    ----------
+    structures
+        Extended XYZ file or files.
+    calculator
+        Dotted name of an ASE calculator.
+    arguments
+        Its keyword arguments.
+    stress
+        Whether to compute stress; by default where the structure is periodic.
+    force_cap
+        Largest force (eV/Å) that counts as a result.
+    """
+    from hpcflow.tasks import reference
+
+    run.map(
+        reference.ase_calculator,
+        hf.frames(structures),
+        name="label",
+        task_class=task_class,
+        calculator=calculator,
+        arguments=arguments,
+        stress=stress,
+        force_cap=force_cap,
+    )
