@@ -55,7 +55,7 @@ def run(directory: Path | None, site: str | None, interval: float | None) -> Non
                     with open_engine(database, patience=5.0 if first else 0.0) as engine:
                         if first:
                             _begin(engine, configuration, chosen, {})
-                        tick(engine, accept_growth=first, strict=first)
+                        tick(engine, submission=first)
                         first = False
                     display.update(engine.news, summarize(engine))
                     if campaign_state(engine.state.campaign) in ("done", "attention"):

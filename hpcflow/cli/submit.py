@@ -68,7 +68,7 @@ def submit(
     database.create()
     with open_engine(database, patience=10.0) as engine:
         _begin(engine, configuration, chosen, answered)
-        tick(engine, accept_growth=True, strict=True)
+        tick(engine, submission=True)
     tell(engine)
     show(summarize(engine))
 
@@ -103,7 +103,6 @@ def _begin(engine: Engine, configuration: Configuration, site: str, answered: di
     for key, (fingerprint, answer) in answered.items():
         engine.record("answer", key=key, fingerprint=fingerprint, answer=answer)
     release(engine)
-    campaign.waiting = None
 
 
 def _answer(

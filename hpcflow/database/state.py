@@ -27,7 +27,8 @@ VERSION = 1
 class Flight(msgspec.Struct):
     """What a worker handed to one slot and has not recorded yet, in the order it runs."""
 
-    list: int
+    number: int
+    """Of the list of chunks."""
     tasks: list[int]
 
 
@@ -265,7 +266,7 @@ class State:
                 return None
             state = cls()
             state.campaign = msgspec.json.decode(data[start : start + head["body"]], type=CampaignState)
-        except (ValueError, KeyError, TypeError, msgspec.MsgspecError):
+        except (ValueError, KeyError, msgspec.MsgspecError):
             return None  # a torn or older checkpoint is as good as none
         start += head["body"]
         for number, size in head["status"].items():

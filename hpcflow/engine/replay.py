@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 def must_replay(engine: Engine) -> bool:
     """Whether anything that the last replay stopped at, or read, is different now."""
     campaign = engine.state.campaign
-    if campaign.cancelled or (campaign.finished and not _files_changed(engine)):
-        return False
-    if not (engine.campaign / "hpcflow.yaml").exists():
-        return False  # a script drives this campaign itself
+    if campaign.cancelled or not (engine.campaign / "hpcflow.yaml").exists():
+        return False  # without hpcflow.yaml a script drives this campaign itself
+    if campaign.finished and campaign.replayed:
+        return _files_changed(engine)
     if campaign.waiting is None or _files_changed(engine):
         return True
     for number, needed in campaign.waiting.items():

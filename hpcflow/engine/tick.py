@@ -12,16 +12,15 @@ from hpcflow.engine.submit import submit
 from hpcflow.errors import UserError
 
 
-def tick(engine: Engine, *, accept_growth: bool = False, strict: bool = False) -> None:
+def tick(engine: Engine, *, submission: bool = False) -> None:
     """One pass of the engine.
 
     Parameters
     ----------
-    accept_growth
-        New inputs of a step are computed without asking.
-    strict
-        A mistake of the user ends the tick with an error. Otherwise (poll, resume) it is kept as
-        something that needs attention, and what runs goes on.
+    submission
+        The user asked for what the workflow says now: it is replayed in any case, new inputs of a step are
+        computed without asking, and a mistake ends the tick with an error. Otherwise a mistake is kept as something
+        that needs attention, and what runs goes on.
     """
     if engine.unwritten or engine.changed:
         clear_finished(engine)
@@ -29,13 +28,13 @@ def tick(engine: Engine, *, accept_growth: bool = False, strict: bool = False) -
     observe(engine)
     collect(engine)
     decide(engine)
-    if must_replay(engine):
+    if submission or must_replay(engine):
         from hpcflow.engine.replay import replay
 
         try:
-            replay(engine, accept_growth)
+            replay(engine, accept_growth=submission)
         except UserError as error:
-            if strict:
+            if submission:
                 raise
             engine.attention("workflow", str(error))
             engine.state.campaign.waiting = engine.state.campaign.waiting or {}

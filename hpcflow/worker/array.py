@@ -42,6 +42,8 @@ class Array:
             self.source = os.path.join(self.campaign, inputs["source"])
         else:
             self.source = os.path.join(self.path, inputs["path"])
+        self._index = os.path.join(self.path, "inputs.index")
+        self._ids = os.path.join(self.path, "ids")
         self._files: dict[str, int] = {}
         self._checked: set[tuple[str, str]] = set()
 
@@ -52,10 +54,9 @@ class Array:
 
     def input(self, task: int) -> bytes:
         """Return the bytes of one task's input, after their digest was checked."""
-        index = os.path.join(self.path, "inputs.index")
-        entry = self._read(index, _ENTRY.size, task * _ENTRY.size)
+        entry = self._read(self._index, _ENTRY.size, task * _ENTRY.size)
         if len(entry) != _ENTRY.size:
-            raise InputChanged(f"{index}: there is no entry for task {task}")
+            raise InputChanged(f"{self._index}: there is no entry for task {task}")
         offset, length, digest = _ENTRY.unpack(entry)
         data = self._read(self.source, length, offset)
         if blake2b(data, digest_size=16).digest() != digest:
@@ -64,13 +65,13 @@ class Array:
 
     def value(self, task: int) -> Any:
         """Return one task's JSON input, with the files it names resolved."""
-        data = self.input(task)
-        value = json.loads(data)
-        return self.resolve(value) if b'"$path"' in data else value
+        text = self.input(task).decode()
+        value = json.loads(text)
+        return self.resolve(value) if '"$path"' in text else value
 
     def task_seed(self, task: int) -> int:
         """Return a number below 2**31 that depends on the campaign's seed and the task's identity."""
-        identity = self._read(os.path.join(self.path, "ids"), _ID_LENGTH, task * _ID_LENGTH)
+        identity = self._read(self._ids, _ID_LENGTH, task * _ID_LENGTH)
         digest = blake2b(f"{self.seed}:{identity.hex()}".encode(), digest_size=4).digest()
         return int.from_bytes(digest, "big") & 0x7FFFFFFF
 

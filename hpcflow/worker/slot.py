@@ -65,6 +65,8 @@ def _is_frame(value: Any) -> bool:
 
 def split_output(value: Any) -> tuple[Any, list[Any]]:
     """Return the result and the frames of what a function returned."""
+    if type(value) in (dict, int, float, str, bool):
+        return value, []
     task = sys.modules.get("hpcflow.task")
     if task is not None and isinstance(value, task.Output):
         return value.result, list(value.frames)
@@ -145,6 +147,7 @@ class Slot:
         self.spread = bool(array.function.get("spread"))
         self.batch = bool(array.function.get("batch"))
         self.deadline = float(os.environ.get("HPCFLOW_DEADLINE", "inf"))
+        self.attempt = 0
         self.running = False
         self.terminated = False
 
@@ -171,6 +174,7 @@ class Slot:
         with open(orders, "rb") as stream:
             for line in stream:
                 order = json.loads(line)
+                signal.signal(signal.SIGTERM, self.on_sigterm)  # the last task may have set its own
                 if "parameters" in order:
                     self.parameters = order["parameters"]
                 tasks = list(zip(order["tasks"], order["attempts"]))
@@ -233,7 +237,9 @@ class Slot:
         task, attempt = entry
         variables = os.environ
         variables["HPCFLOW_TASK"] = str(task)
-        variables["HPCFLOW_ATTEMPT"] = str(attempt)
+        if attempt != self.attempt:
+            variables["HPCFLOW_ATTEMPT"] = str(attempt)
+            self.attempt = attempt
         variables["HPCFLOW_SEED"] = str(self.array.task_seed(task))
         if self.task_walltime:
             variables["HPCFLOW_DEADLINE"] = str(int(min(self.deadline, time.time() + self.task_walltime)))
@@ -298,8 +304,6 @@ class Slot:
         for child in list(getattr(subprocess, "_active", None) or ()):
             child.kill()
             child.wait()
-        signal.signal(signal.SIGTERM, self.on_sigterm)
-        os.chdir(self.scratch.path)
         self.scratch.clear()
         if os.environ["HPCFLOW_SCRATCH"] != self.scratch.path:
             os.environ["HPCFLOW_SCRATCH"] = self.scratch.path
