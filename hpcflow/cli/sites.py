@@ -11,7 +11,7 @@ _campaign = click.option(
     "-C",
     "--campaign",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="A campaign whose own site files and templates count (default: the current directory, if it is one).",
+    help="A campaign whose own site files and templates count (default: the current directory).",
 )
 
 
@@ -70,7 +70,8 @@ def show(name: str, campaign: Path | None, as_json: bool) -> None:
     layers = max(len(fact.layer) for fact in found)
     for fact in found:
         mark = "?" if fact.unverified else " "
-        line = f"{fact.key:{keys}} {mark} {_text(fact.value):{values}}  {fact.layer:{layers}}  {fact.source or ''}"
+        value = _text(fact.value)
+        line = f"{fact.key:{keys}} {mark} {value:{values}}  {fact.layer:{layers}}  {fact.source or ''}"
         click.echo(line.rstrip())
     for reason in dict.fromkeys(fact.unverified for fact in found if fact.unverified):
         click.echo(f"? {', '.join(fact.key for fact in found if fact.unverified == reason)}: {reason}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from hpcflow.errors import UserError
 from hpcflow.sites.layers import ACCOUNT_VARIABLE, site_document
-from hpcflow.sites.options import WORDS, resolve_options, unknown_words
+from hpcflow.sites.options import LAUNCHER_WORDS, WORDS, resolve_options, unknown_words
 from hpcflow.sites.quantities import duration_text
 from hpcflow.sites.schema import Options, Queue, Site, TaskClass
 from hpcflow.sites.shape import Shape, fit
@@ -61,6 +61,14 @@ def _class_problems(
     queue = site.queue_of(task_class)
     shape = task_class.shape(request)
     yield from _unknown_words(site, name, task_class)
+    yield from (
+        (("classes", name, "launcher"), p) for p in unknown_words(task_class.launcher, LAUNCHER_WORDS)
+    )
+    if "{memory}" in task_class.launcher and not shape.memory:
+        yield (
+            ("classes", name, "launcher"),
+            f"class {name}: {{memory}} has no value, the class asks for none.",
+        )
     for rule in (_duration, _nodes, _room, _ratio, _packing):
         for key, text in rule(site, task_class, queue, shape):
             yield ("classes", name, key), f"class {name}: {text}"
@@ -124,18 +132,12 @@ def _room(site: Site, task_class: TaskClass, queue: Queue, shape: Shape) -> Iter
 
 
 def _ratio(site: Site, task_class: TaskClass, queue: Queue, shape: Shape) -> Iterator[tuple[str, str]]:
-    name = task_class.queue
-    if queue.cores_per_gpu is not None and shape.cores != queue.cores_per_gpu * shape.gpus:
-        if not shape.gpus:
-            yield "gpus", f"queue {name} takes only jobs with GPUs."
-        else:
-            right = queue.cores_per_gpu * shape.gpus
-            yield (
-                "cores",
-                f"queue {name} wants {queue.cores_per_gpu} cores per GPU: {right}, not {shape.cores}.",
-            )
-    most = queue.max_cores_per_gpu
-    if most is not None and shape.gpus and shape.cores > most * shape.gpus:
+    name, exact, most = task_class.queue, queue.cores_per_gpu, queue.max_cores_per_gpu
+    if (exact or most) and not shape.gpus:
+        yield "gpus", f"queue {name} is for jobs with GPUs."
+    elif exact is not None and shape.cores != exact * shape.gpus:
+        yield "cores", f"queue {name} wants {exact} cores per GPU: {exact * shape.gpus}, not {shape.cores}."
+    elif most is not None and shape.cores > most * shape.gpus:
         yield (
             "cores",
             f"queue {name} gives at most {most} cores per GPU: {most * shape.gpus}, not {shape.cores}.",

@@ -172,7 +172,7 @@ class TaskClass(msgspec.Struct, kw_only=True, frozen=True, rename={"task_walltim
     ladder: list[dict[str, Any]] = []
     """Parameters to try next, rung by rung, for a calculation that did not converge."""
     launcher: str = ""
-    """Goes in front of external programs; ``{cores}``, ``{ranks}``, ... are filled in."""
+    """Goes in front of external programs; ``{ranks}``, ``{threads}``, ... are filled in, see ``options.py``."""
     container: Container | None = None
     python: str | None = None
     """By default the interpreter that runs hpcflow, and ``python3`` inside a container."""
@@ -277,6 +277,12 @@ class Site(msgspec.Struct, kw_only=True, frozen=True):
     def campaign(self) -> str | None:
         """The campaign whose layers this site has, if any."""
         return self._campaign
+
+    def limits_for(self, task_class: TaskClass) -> Limits:
+        """Return what this user may have in the queue of a class, the site's own limits included."""
+        own, queue = self.limits, self.queue_of(task_class).limits
+        both = {f: [n for n in (getattr(own, f), getattr(queue, f)) if n] for f in Limits.__struct_fields__}
+        return Limits(**{name: min(found) for name, found in both.items() if found})
 
     @property
     def clusters(self) -> tuple[str, ...]:

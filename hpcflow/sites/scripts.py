@@ -85,6 +85,7 @@ def render(site: Site, class_name: str, script: Script, campaign: Path | None = 
         "campaign": str(script.campaign),
         "log": str(script.log),
         "environment": [*_steps(site.environment), *_steps(task_class.environment)],
+        "threads": shape.threads if shape.ranks > 1 else None,
         "worker": _worker(site, task_class, shape, script),
         "nodes": shape.nodes,
         "fan_out": shape.nodes > 1 and not shape.span,
@@ -158,9 +159,14 @@ def _launch(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> 
         "ranks_per_node": str(shape.ranks),
         "threads": str(shape.threads),
         "gpus": str(shape.gpus),
+        "memory": str(shape.memory) if shape.memory else None,
         "nodes": str(shape.nodes if shape.span else 1),
     }
-    text = fill(task_class.launcher, words, "the launcher") or ""
+    text = fill(task_class.launcher, words, "the launcher")
+    if text is None:
+        raise UserError(
+            f"The launcher {task_class.launcher!r} uses {{memory}}, but its class asks for no memory."
+        )
     before, found, after = text.partition("{container}")
     return [part for part in (Part(before.strip()), *wrap, Part(after.strip() if found else "")) if part.text]
 
