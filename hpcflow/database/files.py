@@ -49,3 +49,9 @@ def digest_file(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def file_stamp(path: Path | str) -> str:
+    """Size and modification time of a file: if they are the same, so is the content."""
+    status = os.stat(path)
+    return f"{status.st_size}:{status.st_mtime_ns}"

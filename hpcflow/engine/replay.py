@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcflow.database.files import file_stamp
 from hpcflow.engine.engine import Engine
 from hpcflow.errors import UserError
 
@@ -33,8 +34,6 @@ def must_replay(engine: Engine) -> bool:
 
 
 def _files_changed(engine: Engine) -> bool:
-    from hpcflow.engine.session import file_stamp
-
     for path, stamp in engine.state.campaign.replayed.items():
         try:
             if file_stamp(path) != stamp:
@@ -57,7 +56,6 @@ def call_workflow(session: ReplaySession, configuration: Configuration) -> list[
     UserError
         If the workflow, its parameters or an input are not as they must be.
     """
-    from hpcflow.engine.session import file_stamp
     from hpcflow.workflow import NotReady, Run, campaign_base
 
     function, arguments = configuration.workflow_call()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcflow.database.arrays import ArraySpec, Earlier, create_array, task_ids
-from hpcflow.database.files import digest_file, write_whole
+from hpcflow.database.files import digest_file, file_stamp, write_whole
 from hpcflow.database.results import Accepted, read_records
 from hpcflow.database.state import FAILED, SUCCEEDED, ArrayState, Freeze, members, ranges
 from hpcflow.engine.collect import collect_array
@@ -328,12 +327,6 @@ def find_array(engine: Engine, key: str) -> ArrayState | None:
         if array.key == key:
             found = array
     return found
-
-
-def file_stamp(path: Path | str) -> str:
-    """Size and modification time of a file: if they are the same, so is the content."""
-    status = os.stat(path)
-    return f"{status.st_size}:{status.st_mtime_ns}"
 
 
 def _grouped(spec: ArraySpec) -> list[tuple[dict[str, Any], list[list[int]]]]:

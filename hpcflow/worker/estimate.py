@@ -9,7 +9,7 @@ HAND_OVER = 0.075
 """Seconds of work handed to a slot at once: short against a lost worker, long against a message."""
 BATCH = 10.0
 """Seconds of work in one call of a function that takes a batch."""
-MOST = 1000
+MOST = 4000
 """Tasks handed over at once, at most."""
 
 

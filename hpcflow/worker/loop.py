@@ -34,6 +34,8 @@ STARTS = 3
 """If so many slots in a row cannot start, the worker leaves."""
 COALESCE = 0.002
 """Seconds to let answers of short tasks gather: waking up for each costs more than the task."""
+MANY = 50
+"""Tasks are short if a slot still has so many of its hand-over."""
 
 
 class Signals:
@@ -218,7 +220,7 @@ class Loop:
     def _answers(self, slot: PythonSlot) -> None:
         for message in slot.read_answers():
             self._answer(slot, message)
-        self._gather = self._gather or (slot.flight.given > 10 and bool(slot.flight.works))
+        self._gather = self._gather or len(slot.flight.works) > MANY
 
     def _answer(self, slot: PythonSlot, message: Message) -> None:
         flight = slot.flight
