@@ -26,6 +26,7 @@ VERBS = {
     "set": "change width or budget while running",
     "results": "write the results of an array in input order",
     "report": "write the report of the campaign, one HTML file",
+    "cron": "poll from cron until the campaign is done",
     "sites": "machines: list, show, render scripts",
 }
 

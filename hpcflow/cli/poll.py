@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -21,6 +22,12 @@ def poll(directory: Path | None) -> None:
 
     Example: hpcflow poll -C ~/campaigns/water
     """
-    engine = one_tick(open_database(directory))
+    database = open_database(directory)
+    engine = one_tick(database)
     tell(engine)
-    sys.exit(EXIT_CODES[campaign_state(engine.state.campaign)])
+    state = campaign_state(engine.state.campaign)
+    if os.environ.get("HPCFLOW_CRON"):
+        from hpcflow.cli.cron import after_poll
+
+        after_poll(database, state == "done")
+    sys.exit(EXIT_CODES[state])

@@ -63,15 +63,12 @@ class Kills:
 
     def __init__(self, directory: str) -> None:
         paths = [os.path.join(directory, name) for name in _COUNTERS] if directory else []
-        self._path = next((path for path in paths if os.path.exists(path)), "")
+        path = next((path for path in paths if os.path.exists(path)), "")
+        self._fd = os.open(path, os.O_RDONLY) if path else -1  # stays open: it is read for every task
 
     def count(self) -> int:
         """Return how many processes were killed so far."""
-        if not self._path:
+        if self._fd < 0:
             return 0
-        with open(self._path, encoding="ascii") as stream:
-            for line in stream:
-                name, _, number = line.partition(" ")
-                if name == "oom_kill":
-                    return int(number)
-        return 0
+        fields = os.pread(self._fd, 4096, 0).split()
+        return int(fields[fields.index(b"oom_kill") + 1]) if b"oom_kill" in fields else 0

@@ -15,8 +15,9 @@ def children() -> list[int]:
     """Return the pids of this process's children, adopted ones included."""
     own = os.getpid()
     try:
-        with open(f"/proc/self/task/{own}/children", "rb") as stream:
-            return [int(word) for word in stream.read().split()]
+        # Unbuffered: this is read after every command.
+        with open(f"/proc/self/task/{own}/children", "rb", buffering=0) as stream:
+            return [int(word) for word in stream.readall().split()]
     except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
         return [int(name) for name in os.listdir("/proc") if name.isdigit() and _parent(int(name)) == own]
 

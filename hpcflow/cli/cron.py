@@ -1,0 +1,116 @@
+"""``hpcflow cron``: the crontab or scrontab line that polls a campaign until it is done."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from hpcflow.cli.campaign import campaign_option, open_database
+from hpcflow.database.database import Database
+from hpcflow.errors import UserError
+
+LOG_LIMIT = 1 << 20
+"""The log of cron is begun anew beyond this size (bytes)."""
+
+_KEPT = ("PATH", "HOME", "SLURM_CONF", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "HPCFLOW_ACCOUNT", "LD_LIBRARY_PATH")
+"""Variables that cron does not have and a poll may need."""
+
+
+@click.command()
+@campaign_option
+@click.option("--install", "action", flag_value="install", help="Add the line to your crontab.")
+@click.option("--remove", "action", flag_value="remove", help="Take it out again.")
+@click.option("--minutes", type=click.IntRange(1, 59), default=5, show_default=True, help="Between polls.")
+@click.option("--scron", is_flag=True, help="Use scrontab, Slurm's own cron, instead of this host's.")
+def cron(directory: Path | None, action: str | None, minutes: int, scron: bool) -> None:
+    """Print, install or remove the line that runs ``hpcflow poll``; it removes itself when the campaign is done.
+
+    An ordinary crontab belongs to one login node: install it on one only.
+
+    Example: hpcflow cron --install --minutes 10
+    """
+    database = open_database(directory)
+    tool = "scrontab" if scron else "crontab"
+    if action is None:
+        click.echo(cron_line(database, minutes, tool))
+        return
+    before = read_table(tool)
+    kept = without(before, database)
+    if action == "install":
+        write_table(tool, [*kept, cron_line(database, minutes, tool)])
+        where = "in Slurm's scrontab" if scron else f"in the crontab of {socket.gethostname()}"
+        click.echo(f"installed {where}: every {minutes} minutes until the campaign is done")
+    elif len(kept) == len(before):
+        click.echo("there is no line of this campaign in it")
+    else:
+        write_table(tool, kept)
+        click.echo("removed")
+
+
+def mark(database: Database) -> str:
+    """The comment that says whose line it is."""
+    return f"# hpcflow {database.identity()['id']}"
+
+
+def cron_line(database: Database, minutes: int, tool: str) -> str:
+    """One crontab line with the whole environment that a poll needs; `%` means a newline there."""
+    variables = {name: os.environ[name] for name in _KEPT if os.environ.get(name)}
+    variables["HPCFLOW_CRON"] = tool
+    settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+    log = shlex.quote(str(database.directory / "cron.log"))
+    command = f"{shlex.quote(sys.executable)} -m hpcflow poll -C {shlex.quote(str(database.campaign))}"
+    line = f"env {settings} {command} >>{log} 2>&1 {mark(database)}"
+    return f"*/{minutes} * * * * " + line.replace("%", "\\%")
+
+
+def read_table(tool: str) -> list[str]:
+    """The user's table, empty if there is none.
+
+    Raises
+    ------
+    UserError
+        If the tool is missing or refuses.
+    """
+    if shutil.which(tool) is None:
+        other = "" if tool == "scrontab" else " With Slurm, try: hpcflow cron --scron"
+        raise UserError(f"{tool}: not found on this machine.{other} Without either: hpcflow submit --chain")
+    reply = subprocess.run([tool, "-l"], capture_output=True, text=True, timeout=60, check=False)
+    if reply.returncode != 0 and "no crontab" not in reply.stderr.lower():
+        raise UserError(f"{tool} -l: {reply.stderr.strip() or f'exit code {reply.returncode}'}")
+    return reply.stdout.splitlines() if reply.returncode == 0 else []
+
+
+def write_table(tool: str, lines: list[str]) -> None:
+    """Replace the user's table."""
+    text = "".join(line + "\n" for line in lines)
+    reply = subprocess.run([tool, "-"], input=text, capture_output=True, text=True, timeout=60, check=False)
+    if reply.returncode != 0:
+        raise UserError(f"{tool} -: {reply.stderr.strip() or f'exit code {reply.returncode}'}; nothing was changed")
+
+
+def without(lines: list[str], database: Database) -> list[str]:
+    """The table without this campaign's line."""
+    return [line for line in lines if mark(database) not in line]
+
+
+def after_poll(database: Database, done: bool) -> None:
+    """What a poll started by cron does at its end: keep the log short, and remove the line of a finished campaign."""
+    tool = os.environ.get("HPCFLOW_CRON", "")
+    if tool not in ("crontab", "scrontab"):
+        return
+    log = database.directory / "cron.log"
+    if log.exists() and log.stat().st_size > LOG_LIMIT:
+        os.replace(log, log.with_suffix(".old.log"))
+    if done:
+        lines = read_table(tool)
+        kept = without(lines, database)
+        if len(kept) < len(lines):
+            write_table(tool, kept)
+            click.echo("the campaign is done: its cron line was removed")
