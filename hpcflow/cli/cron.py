@@ -14,6 +14,7 @@ import click
 
 from hpcflow.cli.campaign import campaign_option, open_database
 from hpcflow.database.database import Database
+from hpcflow.database.files import write_whole
 from hpcflow.errors import UserError
 
 LOG_LIMIT = 1 << 20
@@ -60,14 +61,21 @@ def mark(database: Database) -> str:
 
 
 def cron_line(database: Database, minutes: int, tool: str) -> str:
-    """One crontab line with the whole environment that a poll needs; `%` means a newline there."""
+    """The line for the table; it calls a script, because cron cuts lines at 1000 characters.
+
+    Also writes that script: cron starts with an empty environment, so it holds the one of now.
+    """
     variables = {name: os.environ[name] for name in _KEPT if os.environ.get(name)}
     variables["HPCFLOW_CRON"] = tool
-    settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+    lines = ["#!/bin/sh", "# Polls this campaign from cron; written by hpcflow cron."]
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     log = shlex.quote(str(database.directory / "cron.log"))
     command = f"{shlex.quote(sys.executable)} -m hpcflow poll -C {shlex.quote(str(database.campaign))}"
-    line = f"env {settings} {command} >>{log} 2>&1 {mark(database)}"
-    return f"*/{minutes} * * * * " + line.replace("%", "\\%")
+    lines.append(f"exec {command} >>{log} 2>&1")
+    script = database.directory / "cron.sh"
+    write_whole(script, ("\n".join(lines) + "\n").encode())
+    # In a crontab a percent sign is a newline unless it is escaped.
+    return f"*/{minutes} * * * * /bin/sh {shlex.quote(str(script))} {mark(database)}".replace("%", "\\%")
 
 
 def read_table(tool: str) -> list[str]:
