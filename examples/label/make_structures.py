@@ -16,7 +16,7 @@ originals = []
 for collection, config_type in ((g2, "G2"), (s22, "S22")):
     for name in collection.names:
         atoms = collection[name]
-        # Energies of single atoms are what the elements of a potential start from, and MACE finds them by this.
+        # The energies of single atoms are the zero of a potential; MACE finds them by this name.
         atoms.info = {"name": name, "config_type": config_type if len(atoms) > 1 else "IsolatedAtom"}
         originals.append(atoms)
 

@@ -18,7 +18,7 @@ from hpcflow.errors import UserError
 from hpcflow.structures import format, parse
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False, width=64)
-NAMES = st.from_regex(r"k[A-Za-z0-9_]{0,8}", fullmatch=True)
+NAMES = st.from_regex(r"k[A-Za-z_]{0,8}", fullmatch=True)  # ASE takes column k0 for a part of k
 
 
 @st.composite
