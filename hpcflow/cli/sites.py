@@ -56,14 +56,16 @@ def show(name: str, campaign: Path | None, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from hpcflow.sites.facts import facts
+    from hpcflow.sites.facts import facts, open_questions
     from hpcflow.sites.layers import load_site, site_document
 
     here = _here(campaign)
     load_site(name, here)  # what is wrong with it is more important than what it says
-    found = list(facts(site_document(name, here)))
+    document = site_document(name, here)
+    found = list(facts(document))
+    unknown = open_questions(document)
     if as_json:
-        _print_json({"name": name, "values": [asdict(fact) for fact in found]})
+        _print_json({"name": name, "values": [asdict(fact) for fact in found], "unknown": unknown})
         return
     keys = max(len(fact.key) for fact in found)
     values = min(48, max(len(_text(fact.value)) for fact in found))
@@ -75,6 +77,8 @@ def show(name: str, campaign: Path | None, as_json: bool) -> None:
         click.echo(line.rstrip())
     for reason in dict.fromkeys(fact.unverified for fact in found if fact.unverified):
         click.echo(f"? {', '.join(fact.key for fact in found if fact.unverified == reason)}: {reason}")
+    for key, reason in unknown.items():
+        click.echo(f"? {key}: {reason}")
 
 
 @sites.command()

@@ -46,6 +46,13 @@ def facts(document: Document) -> Iterator[Fact]:
         )
 
 
+def open_questions(document: Document) -> dict[str, str]:
+    """Return what the site file says of keys that it has no values for: what nobody has found out yet."""
+    keys = [path for path, _ in _leaves(document.data, ())]
+    unverified = _notes(document, "unverified")
+    return {key: text for key, text in unverified.items() if not any(covering(p, {key: text}) for p in keys)}
+
+
 def covering(path: KeyPath, notes: dict[str, str]) -> str | None:
     """Return the note about a key, or about the nearest key around it.
 

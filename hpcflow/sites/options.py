@@ -14,7 +14,7 @@ the site, of the queue and of the class. Null takes an option away. A value may 
 ``{cpus}``         CPUs of one MPI process, as the scheduler counts them
 ``{node_cpus}``    CPUs on a node, as the scheduler counts them
 ``{cores}``        cores on a node
-``{gpus}``         GPUs on a node
+``{gpus}``         GPUs on a node; ``{slot_gpus}``: of one slot
 ``{memory}``       MiB on a node
 ``{core_memory}``  MiB per CPU
 ``{total_cpus}``   on all nodes; also ``{total_gpus}``, ``{total_memory}``
@@ -45,7 +45,7 @@ Resolved = dict[str, list[str]]
 
 WORDS = (
     *("queue", "account", "cluster", "image", "nodes", "slots", "tasks", "cpus", "node_cpus", "cores"),
-    *("gpus", "memory", "core_memory", "total_cpus", "total_gpus", "total_memory", "walltime"),
+    *("gpus", "slot_gpus", "memory", "core_memory", "total_cpus", "total_gpus", "total_memory", "walltime"),
 )
 LAUNCHER_WORDS = (
     *("cores", "cpu_list", "container", "ranks", "ranks_per_node", "threads", "gpus", "memory", "nodes"),
@@ -151,6 +151,7 @@ def option_words(site: Site, task_class: TaskClass, queue: Queue, shape: Shape) 
         "node_cpus": text(node_cpus),
         "cores": text(on_node(shape.cores)),
         "gpus": text(gpus),
+        "slot_gpus": text(shape.gpus or None),
         "memory": text(memory),
         "core_memory": text(math.ceil(memory / node_cpus)) if memory and node_cpus else None,
         "total_cpus": text(node_cpus * shape.nodes) if node_cpus else None,

@@ -172,7 +172,7 @@ class TaskClass(msgspec.Struct, kw_only=True, frozen=True, rename={"task_walltim
     ladder: list[dict[str, Any]] = []
     """Parameters to try next, rung by rung, for a calculation that did not converge."""
     launcher: str = ""
-    """Goes in front of external programs; ``{ranks}``, ``{threads}``, ... are filled in, see ``options.py``."""
+    """Goes in front of external programs; ``{ranks}`` and other words are filled in, see ``options.py``."""
     container: Container | None = None
     python: str | None = None
     """By default the interpreter that runs hpcflow, and ``python3`` inside a container."""
