@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hpcflow.campaign import Campaign as Campaign
+    from hpcflow.sources import Structures as Structures
+    from hpcflow.sources import concat as concat
+    from hpcflow.sources import files as files
+    from hpcflow.sources import frames as frames
+    from hpcflow.sources import rows as rows
     from hpcflow.task import Output as Output
     from hpcflow.task import Unconverged as Unconverged
     from hpcflow.task import Unfinished as Unfinished
     from hpcflow.task import task as task
     from hpcflow.workflow import Run as Run
-    from hpcflow.workflow import Structures as Structures
-    from hpcflow.workflow import concat as concat
-    from hpcflow.workflow import files as files
-    from hpcflow.workflow import frames as frames
-    from hpcflow.workflow import rows as rows
 
 # Names are imported when first used: `import hpcflow` on a bare node must cost nothing.
 _HOMES = {
@@ -25,11 +25,11 @@ _HOMES = {
     "Unfinished": "hpcflow.task",
     "task": "hpcflow.task",
     "Run": "hpcflow.workflow",
-    "Structures": "hpcflow.workflow",
-    "concat": "hpcflow.workflow",
-    "files": "hpcflow.workflow",
-    "frames": "hpcflow.workflow",
-    "rows": "hpcflow.workflow",
+    "Structures": "hpcflow.sources",
+    "concat": "hpcflow.sources",
+    "files": "hpcflow.sources",
+    "frames": "hpcflow.sources",
+    "rows": "hpcflow.sources",
 }
 __all__ = sorted(_HOMES)
 

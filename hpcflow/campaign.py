@@ -16,8 +16,10 @@ from hpcflow.engine.engine import Engine, look, open_engine
 from hpcflow.engine.session import Changed, ReplaySession
 from hpcflow.engine.tick import tick
 from hpcflow.errors import UserError
+from hpcflow.session import NotReady
+from hpcflow.sources import campaign_base
 from hpcflow.version import __version__
-from hpcflow.workflow import NotReady, Run, campaign_base
+from hpcflow.workflow import Run
 
 T = TypeVar("T")
 

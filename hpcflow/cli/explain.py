@@ -19,7 +19,6 @@ from hpcflow.engine.engine import Engine
 from hpcflow.engine.retry import failed_tasks
 
 
-
 @click.command()
 @campaign_option
 @click.argument("what", required=False)

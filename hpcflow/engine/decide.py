@@ -10,8 +10,26 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hpcflow.database.chunks import chunk_bounds, claim_owner, claims, read_list, resources_id, tasks_of, write_list
-from hpcflow.database.state import FAILED, OPEN, SUCCEEDED, ArrayState, JobState, Loose, WorkerState, members, ranges
+from hpcflow.database.chunks import (
+    chunk_bounds,
+    claim_owner,
+    claims,
+    read_list,
+    resources_id,
+    tasks_of,
+    write_list,
+)
+from hpcflow.database.state import (
+    FAILED,
+    OPEN,
+    SUCCEEDED,
+    ArrayState,
+    JobState,
+    Loose,
+    WorkerState,
+    members,
+    ranges,
+)
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.finish import finish_array
 from hpcflow.engine.observe import element_is_gone, worker_is_gone

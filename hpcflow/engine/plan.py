@@ -13,8 +13,8 @@ from hpcflow.database.state import ArrayState, Freeze
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.session import Changed, ReplaySession, find_array
 from hpcflow.engine.width import most_workers, slots_per_worker
+from hpcflow.session import NotReady
 from hpcflow.structures.index import scan
-from hpcflow.workflow import NotReady
 
 
 @dataclass

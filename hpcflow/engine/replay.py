@@ -14,7 +14,7 @@ from hpcflow.errors import UserError
 if TYPE_CHECKING:
     from hpcflow.configuration import Configuration
     from hpcflow.engine.session import ReplaySession
-    from hpcflow.workflow import NotReady
+    from hpcflow.session import NotReady
 
 
 def must_replay(engine: Engine) -> bool:
@@ -56,7 +56,9 @@ def call_workflow(session: ReplaySession, configuration: Configuration) -> list[
     UserError
         If the workflow, its parameters or an input are not as they must be.
     """
-    from hpcflow.workflow import NotReady, Run, campaign_base
+    from hpcflow.session import NotReady
+    from hpcflow.sources import campaign_base
+    from hpcflow.workflow import Run
 
     function, arguments = configuration.workflow_call()
     session.read_files[str(configuration.path)] = file_stamp(configuration.path)

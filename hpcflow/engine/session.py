@@ -19,8 +19,8 @@ from hpcflow.engine.engine import Engine
 from hpcflow.engine.observe import observe
 from hpcflow.engine.submit import cancel_array, submit_array
 from hpcflow.errors import UserError
+from hpcflow.session import NotReady
 from hpcflow.structures.joined import write_by_content
-from hpcflow.workflow import NotReady
 
 
 class Changed(NotReady):
