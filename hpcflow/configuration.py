@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +78,8 @@ class Configuration:
             if parameter.default is inspect.Parameter.empty:
                 fields.append((parameter.name, kind))
             else:
-                default = parameter.default
-                factory = msgspec.field(default_factory=lambda d=default: d)
-                fields.append((parameter.name, kind, factory))
+                # A factory, because msgspec copies only empty defaults.
+                fields.append((parameter.name, kind, msgspec.field(default_factory=partial(copy, parameter.default))))
         struct = msgspec.defstruct("parameters", fields, kw_only=True, forbid_unknown_fields=True)
         document = self._document
         if document.data.get("parameters") is None:

@@ -34,7 +34,7 @@ def encode_line(entry: dict[str, Any]) -> bytes:
 
 def decode_lines(data: bytes, name: str, first: int = 1) -> tuple[list[dict[str, Any]], int]:
     """Return the entries of a journal and the length of its complete part in bytes."""
-    entries = []
+    entries: list[dict[str, Any]] = []
     start = 0
     while (newline := data.find(b"\n", start)) >= 0:
         tail = newline - _TAIL

@@ -232,7 +232,7 @@ class State:
         """Write the checkpoint of the current epoch, whole."""
         body = msgspec.json.encode(self.campaign)
         sizes = {number: len(blob) for number, blob in self.status.items()}
-        parts = [body, *self.status.values()]
+        parts: list[bytes | bytearray] = [body, *self.status.values()]
         checksum = 0
         for part in parts:
             checksum = crc32(part, checksum)

@@ -98,7 +98,7 @@ def _room(engine: Engine, array: ArrayState, request: dict[str, Any]) -> int:
         # A local worker never queues: there is room for one or there is not.
         limit = engine.scheduler(name).limits().running or 1
         task_class = site.task_class(array.task_class)
-        cores = max(1, request.get("cores", task_class.cores)) * slots_per_worker(engine, array, request)
+        cores = max(1, int(request.get("cores") or task_class.cores)) * slots_per_worker(engine, array, request)
         return max((limit - used_cores) // cores, 0 if used else 1)
     limits = site.limits
     room = UNLIMITED if limits.submit is None else limits.submit - used
