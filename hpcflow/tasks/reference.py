@@ -17,7 +17,9 @@ import importlib
 import json
 import os
 import re
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcflow.structures.marks import REFERENCE
@@ -34,6 +36,14 @@ _NO_CONVERGENCE = re.compile(
     rf"(?:\bnot|n't|\bnever|\bno|\bfail\w*){_GAP}(?:\w+{_GAP}){{0,3}}?converg"
     rf"|converg\w*{_GAP}(?:\w+{_GAP}){{0,2}}?(?:not|fail)",
     re.IGNORECASE,
+)
+_OUTPUTS = (".out", ".log", ".pwo", ".nwo", ".txt")
+_OUTPUT_SAYS = re.compile(
+    rb"convergence NOT achieved[^\n]*"  # Quantum ESPRESSO
+    rb"|SCF NOT CONVERGED AFTER[^\n]*|Wavefunction not fully converged"  # ORCA
+    rb"|Calculation failed to converge"  # NWChem
+    rb"|SCC is NOT converged[^\n]*"  # DFTB+
+    rb"|SCF run NOT converged"  # CP2K
 )
 _calculators: dict[str, Any] = {}
 """The calculator of this process, by name and arguments; never more than one."""
@@ -73,7 +83,7 @@ def ase_calculator(
     Raises
     ------
     Unconverged
-        The calculator says so, by an exception or by its attribute ``converged``.
+        The calculator says so, by an exception or its attribute ``converged``, or the program's output does.
     """
     from ase.calculators.calculator import all_changes
 
@@ -87,18 +97,29 @@ def ase_calculator(
         raise ValueError(f"{calculator} does not compute {' and '.join(lacking)}.")
     frame = atoms.copy()
     frame.calc = calc
+    before = time.time()
     try:
-        calc.reset()
+        if hasattr(calc, "reset"):
+            calc.reset()
         # All at once: some programs run again for each quantity that is asked for later.
         calc.calculate(frame, wanted, all_changes)
     except Exception as error:
         _calculators.clear()  # what it has in mind now may spoil the next frame
-        if says_unconverged(error):
-            raise Unconverged(str(error)) from error
+        reason = str(error) if says_unconverged(error) else output_says_unconverged(calc, before)
+        if reason:
+            raise Unconverged(reason) from error
         raise
     if getattr(calc, "converged", None) is False:
         raise Unconverged(f"{calculator} ended without converging.")
+    reason = output_says_unconverged(calc, before)
+    if reason:
+        raise Unconverged(reason)
     results = calc.results
+    lacking = [name for name in wanted if name not in results]
+    if lacking:
+        raise ValueError(
+            f"{calculator} gave no {' and '.join(lacking)}; some programs must be asked for it in their arguments."
+        )
     if (frame.positions != atoms.positions).any() or (frame.cell != atoms.cell).any():
         raise RuntimeError(f"{calculator} moved the atoms: this is not a single point.")
     energy = results.get("free_energy", results["energy"])
@@ -171,6 +192,28 @@ def says_unconverged(error: BaseException) -> bool:
             return True
         link = link.__cause__ or link.__context__
     return False
+
+
+def output_says_unconverged(calculator: Any, since: float) -> str:
+    """Return what an output file says of no convergence, or nothing.
+
+    Not every program that did not converge fails, and not every reader of ASE looks.
+
+    Parameters
+    ----------
+    calculator
+        Its directory is searched, the working directory if it has none of its own.
+    since
+        Files that are older (seconds since the epoch) are of other calculations.
+    """
+    directory = Path(getattr(calculator, "directory", None) or ".")
+    for path in sorted(directory.iterdir()) if directory.is_dir() else ():
+        # File systems round times, some of them to two seconds.
+        if path.suffix in _OUTPUTS and path.is_file() and path.stat().st_mtime > since - 2:
+            found = _OUTPUT_SAYS.search(path.read_bytes())
+            if found:
+                return f"{path.name}: {found[0].decode(errors='replace').strip()}"
+    return ""
 
 
 def isolated_atom(symbol: str, box: float | None = None) -> Atoms:

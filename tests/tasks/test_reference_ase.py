@@ -1,7 +1,9 @@
 """Labels from ASE calculators, and what is refused as a label."""
 
+import os
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,24 +26,39 @@ class Scripted(Calculator):
     implemented_properties = ("energy", "forces")
     made = 0
 
-    def __init__(self, error=None, energy=0.0, converged=None, shift=0.0, **kwargs):
+    def __init__(self, error=None, energy=0.0, converged=None, shift=0.0, writes=None, gives=None, **kwargs):
         super().__init__()
         type(self).made += 1
         self.error, self.energy, self.converged, self.shift = error, energy, converged, shift
+        self.writes, self.gives = writes, gives
         self.given = kwargs
 
     def calculate(self, atoms, properties, system_changes):
         super().calculate(atoms, properties, system_changes)
+        for name, text in (self.writes or {}).items():
+            Path(name).write_text(text)
         if self.error:
             raise {"scf": SCFError, "runtime": RuntimeError}[self.error[0]](self.error[1])
         atoms.positions += self.shift
-        self.results = {"energy": self.energy, "forces": np.zeros((len(atoms), 3))}
+        results = {"energy": self.energy, "forces": np.zeros((len(atoms), 3))}
+        self.results = {name: results[name] for name in self.gives or results}
+
+
+class WithoutReset:
+    """As ASE's calculators of programs that work through files: not of the common class."""
+
+    implemented_properties = ("energy", "forces")
+    directory = Path()
+
+    def calculate(self, atoms, properties, system_changes):
+        self.results = {"energy": 1.0, "free_energy": 2.0, "forces": np.zeros((len(atoms), 3))}
 
 
 @pytest.fixture(autouse=True)
-def scripted(monkeypatch):
+def scripted(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     module = types.ModuleType("scripted_calculators")
-    module.Scripted = Scripted
+    module.Scripted, module.WithoutReset = Scripted, WithoutReset
     monkeypatch.setitem(sys.modules, "scripted_calculators", module)
     reference._calculators.clear()
     Scripted.made = 0
@@ -62,9 +79,7 @@ def test_labels_are_those_of_the_calculator():
     atoms.calc = EMT()
     assert found.info["REF_energy"] == pytest.approx(atoms.get_potential_energy(), abs=1e-12)
     np.testing.assert_allclose(found.arrays["REF_forces"], atoms.get_forces(), atol=1e-12)
-    np.testing.assert_allclose(
-        found.info["REF_stress"].reshape(3, 3), atoms.get_stress(voigt=False), atol=1e-12
-    )
+    np.testing.assert_allclose(found.info["REF_stress"].reshape(3, 3), atoms.get_stress(voigt=False), atol=1e-12)
     assert found.info["REF_status"] == "converged"
     assert found.calc is None
 
@@ -138,6 +153,37 @@ def test_a_calculator_that_only_notes_that_it_did_not_converge():
         ase_calculator(molecule("H2"), "scripted_calculators.Scripted", {"converged": False})
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("espresso.pwo", "     convergence NOT achieved after   2 iterations: stopping\n"),
+        ("orca.out", "FINAL SINGLE POINT ENERGY  -76.3 (Wavefunction not fully converged!)\n"),
+        ("nwchem.nwo", " Calculation failed to converge\n"),
+    ],
+)
+@pytest.mark.parametrize("error", [None, ["runtime", "command failed with exit status 3"]])
+def test_the_output_of_a_program_is_asked_for_convergence_too(name, text, error):
+    arguments = {"writes": {name: text}, "error": error}
+    with pytest.raises(Unconverged, match=name):
+        ase_calculator(molecule("H2"), "scripted_calculators.Scripted", arguments)
+
+
+def test_outputs_of_earlier_calculations_say_nothing_of_this_one(tmp_path):
+    old = tmp_path / "orca.out"
+    old.write_text("SCF NOT CONVERGED AFTER 125 CYCLES")
+    os.utime(old, (1e9, 1e9))
+    assert ase_calculator(molecule("H2"), "scripted_calculators.Scripted").info["REF_status"] == "converged"
+
+
+def test_the_free_energy_is_the_label_where_there_is_one():
+    assert ase_calculator(molecule("H2"), "scripted_calculators.WithoutReset").info["REF_energy"] == 2.0
+
+
+def test_a_quantity_that_a_program_was_not_asked_for_is_named():
+    with pytest.raises(ValueError, match="gave no forces"):
+        ase_calculator(molecule("H2"), "scripted_calculators.Scripted", {"gives": ["energy"]})
+
+
 def test_other_errors_stay_what_they_are_and_the_calculator_is_made_anew():
     arguments = {"error": ["runtime", "no such file"]}
     for _ in range(2):
@@ -209,9 +255,7 @@ def test_messages_that_speak_of_no_convergence(message, expected):
 
 
 def test_isolated_atoms_have_the_spin_of_their_ground_state():
-    spins = {
-        s: isolated_atom(s).get_initial_magnetic_moments().sum() for s in ("H", "He", "C", "N", "O", "Cr")
-    }
+    spins = {s: isolated_atom(s).get_initial_magnetic_moments().sum() for s in ("H", "He", "C", "N", "O", "Cr")}
     assert spins == {"H": 1, "He": 0, "C": 2, "N": 3, "O": 2, "Cr": 6}
     atom = isolated_atom("O", box=8.0)
     assert atom.pbc.all()
