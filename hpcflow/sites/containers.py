@@ -39,8 +39,7 @@ ENGINES = {
     "singularity": Engine("singularity exec {gpu} {options} {binds} {image}", "--bind {path}"),
     # podman passes no variables on by itself.
     "podman-hpc": Engine(
-        "podman-hpc run --rm --env=HPCFLOW_* --env=SLURM_* --env=OMP_* "
-        "{gpu} {options} {binds} {here} {image}",
+        "podman-hpc run --rm --env=HPCFLOW_* --env=SLURM_* --env=OMP_* {gpu} {options} {binds} {here} {image}",
         "--volume {path}:{path}",
         "--workdir",
     ),
@@ -77,9 +76,7 @@ def around_worker(runtime: Runtime, container: Container, gpus: int, shown: Iter
         if not brace:
             parts.append(Part(literal(word) if "*" in word else word))
         elif name not in words:
-            raise UserError(
-                f"The container's command contains the unknown word {{{name}}}.{nearest(name, words)}"
-            )
+            raise UserError(f"The container's command contains the unknown word {{{name}}}.{nearest(name, words)}")
         else:
             parts += [Part(before + text + after, live) for text, live in words[name] if text]
     return parts

@@ -61,9 +61,7 @@ def covering(path: KeyPath, notes: dict[str, str]) -> str | None:
     for length in range(len(path), 0, -1):
         for key, text in notes.items():
             parts = key.split(".")
-            if len(parts) == length and all(
-                p in ("*", str(part)) for p, part in zip(parts, path, strict=False)
-            ):
+            if len(parts) == length and all(p in ("*", str(part)) for p, part in zip(parts, path, strict=False)):
                 return text
     return None
 

@@ -201,9 +201,7 @@ def _follow_likes(document: Document) -> None:
             raise UserError(f"{place}: key classes.{name}.like: {base!r} is like {name!r} itself.")
         if base not in classes:
             known = [other for other in classes if other != name]
-            raise UserError(
-                f"{place}: key classes.{name}.like: there is no class {base!r}.{nearest(base, known)}"
-            )
+            raise UserError(f"{place}: key classes.{name}.like: there is no class {base!r}.{nearest(base, known)}")
         follow(base, (*behind, name))
         if not isinstance(classes[base], dict):
             return

@@ -47,17 +47,13 @@ WORDS = (
     *("queue", "account", "cluster", "image", "nodes", "slots", "tasks", "cpus", "node_cpus", "cores"),
     *("gpus", "slot_gpus", "memory", "core_memory", "total_cpus", "total_gpus", "total_memory", "walltime"),
 )
-LAUNCHER_WORDS = (
-    *("cores", "cpu_list", "container", "ranks", "ranks_per_node", "threads", "gpus", "memory", "nodes"),
-)
+LAUNCHER_WORDS = (*("cores", "cpu_list", "container", "ranks", "ranks_per_node", "threads", "gpus", "memory", "nodes"),)
 """What a launcher may contain: the share of one task. ``{container}`` is the container's command line."""
 _WORD = re.compile(r"\{([a-z_]+)\}")
 _PLAIN = re.compile(r"[\w@%+=:,./^~-]*\Z", re.ASCII)  # needs no quotes in a directive
 
 
-def resolve_options(
-    site: Site, task_class: TaskClass, queue: Queue, shape: Shape
-) -> tuple[Resolved, list[str]]:
+def resolve_options(site: Site, task_class: TaskClass, queue: Queue, shape: Shape) -> tuple[Resolved, list[str]]:
     """Return the options of a job.
 
     Returns

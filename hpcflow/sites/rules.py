@@ -27,6 +27,8 @@ Problem = tuple[KeyPath, str]
 IMAGE_FILES = ("apptainer", "singularity", "charliecloud")
 """Engines whose images are files or directories, unless they are named by a URL."""
 
+HIDE_THE_ENVIRONMENT = ("--cleanenv", "-e", "--containall", "-C")
+
 
 def validate(site: Site, class_name: str | None = None, request: Mapping[str, Any] | None = None) -> None:
     """Raise UserError if jobs of a class (of any class without ``class_name``) could not run.
@@ -55,15 +57,11 @@ def _site_problems(site: Site) -> Iterator[Problem]:
         yield ("until",), f"{site.name} went out of service on {site.until}. {mend}"
 
 
-def _class_problems(
-    site: Site, name: str, task_class: TaskClass, request: Mapping[str, Any]
-) -> Iterator[Problem]:
+def _class_problems(site: Site, name: str, task_class: TaskClass, request: Mapping[str, Any]) -> Iterator[Problem]:
     queue = site.queue_of(task_class)
     shape = task_class.shape(request)
     yield from _unknown_words(site, name, task_class)
-    yield from (
-        (("classes", name, "launcher"), p) for p in unknown_words(task_class.launcher, LAUNCHER_WORDS)
-    )
+    yield from ((("classes", name, "launcher"), p) for p in unknown_words(task_class.launcher, LAUNCHER_WORDS))
     if "{memory}" in task_class.launcher and not shape.memory:
         yield (
             ("classes", name, "launcher"),
@@ -198,6 +196,10 @@ def _container(site: Site, name: str, task_class: TaskClass) -> Iterator[Problem
             f"class {name}: site {site.name} does not say how containers are run there (key container).",
         )
         return
+    hiding = [option for option in runtime.options.split() if option in HIDE_THE_ENVIRONMENT]
+    if hiding and container.wraps == "worker":
+        text = f"a worker in a container needs the variables of its job, which {hiding[0]} hides from it."
+        yield ("container", "options"), f"class {name}: {text}"
     image = os.path.expanduser(os.path.expandvars(container.image))
     if runtime.engine not in IMAGE_FILES or "$" in image or ":/" in image:
         return  # only the node, or a registry, can tell

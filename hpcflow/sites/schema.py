@@ -113,6 +113,11 @@ class Environment(msgspec.Struct, kw_only=True, frozen=True):
     lines: list[str] = []
     """Shell lines, verbatim."""
 
+    def __post_init__(self) -> None:
+        for name in self.variables:
+            if not (name.isascii() and name.isidentifier()):
+                raise ValueError(f"{name!r} cannot be the name of a variable")
+
 
 class Runtime(msgspec.Struct, kw_only=True, frozen=True):
     """How containers are started on this site."""

@@ -53,6 +53,8 @@ class Script:
     """Which chunk lists its workers may take from."""
     request: Mapping[str, Any] = field(default_factory=dict)
     """Replaces ``cores``, ``gpus``, ``memory``, ``walltime`` and ``slots`` of the class."""
+    command: list[str] | None = None
+    """Run instead of a worker, if given: shell text, one piece per line."""
     interpreter: str = sys.executable
     """Runs the worker where neither class nor container says otherwise."""
 
@@ -86,7 +88,7 @@ def render(site: Site, class_name: str, script: Script, campaign: Path | None = 
         "log": str(script.log),
         "environment": [*_steps(site.environment), *_steps(task_class.environment)],
         "threads": shape.threads if shape.ranks > 1 else None,
-        "worker": _worker(site, task_class, shape, script),
+        "worker": script.command or _worker(site, task_class, shape, script),
         "nodes": shape.nodes,
         "fan_out": shape.nodes > 1 and not shape.span,
         "worker_launcher": fill(launcher, words, "worker_launcher") if launcher else None,
@@ -120,9 +122,7 @@ def _worker(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> 
         "beat": site.scheduler.beat,
         "task-walltime": task_class.task_walltime,
     }
-    lines.append(
-        " ".join(f"--{name} {seconds:.12g}" for name, seconds in times.items() if seconds is not None)
-    )
+    lines.append(" ".join(f"--{name} {seconds:.12g}" for name, seconds in times.items() if seconds is not None))
     lines += _node_arguments(site, task_class, shape)
     if launch := _launch(site, task_class, shape, script):
         lines.append(f"--launch {one_word(launch)}")
@@ -164,9 +164,7 @@ def _launch(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> 
     }
     text = fill(task_class.launcher, words, "the launcher")
     if text is None:
-        raise UserError(
-            f"The launcher {task_class.launcher!r} uses {{memory}}, but its class asks for no memory."
-        )
+        raise UserError(f"The launcher {task_class.launcher!r} uses {{memory}}, but its class asks for no memory.")
     before, found, after = text.partition("{container}")
     return [part for part in (Part(before.strip()), *wrap, Part(after.strip() if found else "")) if part.text]
 
@@ -174,20 +172,17 @@ def _launch(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> 
 def _shown(site: Site, script: Script) -> list[Part]:
     """Return the directories that every container must show: the campaign and the scratch directory."""
     campaign = str(script.campaign)
-    shown = [
-        Part(literal(path), live=False) for path in dict.fromkeys([campaign, os.path.realpath(campaign)])
-    ]
+    shown = [Part(literal(path), live=False) for path in dict.fromkeys([campaign, os.path.realpath(campaign)])]
     return shown + ([Part(expanded(site.scratch))] if site.scratch else [])
 
 
 def _steps(environment: Environment) -> list[dict[str, str]]:
     """Return the steps of an environment: shell text, and what to call it if it fails."""
-    lines = [_module_line(entry) for entry in environment.modules]
-    for name, value in environment.variables.items():
-        if value is not None:
-            lines.append(f"export {name}={expanded(value)}")
-    lines += environment.lines
-    return [{"line": line, "guarded": _guarded(line)} for line in lines]
+    steps = [(line, _guarded(line)) for line in map(_module_line, environment.modules)]
+    exports = [f"export {name}={expanded(v)}" for name, v in environment.variables.items() if v is not None]
+    steps += zip(exports, exports, strict=True)  # they cannot fail
+    steps += [(line, _guarded(line)) for line in environment.lines]
+    return [{"line": line, "guarded": guarded} for line, guarded in steps]
 
 
 def _module_line(entry: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 _PLAIN = re.compile(r"[\w@%+=:,./-]+\Z", re.ASCII)
+_QUOTED_PATH = re.compile(r'"([\w@%+=:,./${}-]+)"', re.ASCII)
 
 
 class Part(NamedTuple):
@@ -36,9 +37,13 @@ def one_word(parts: Iterable[Part]) -> str:
     """Return the parts as a single double-quoted word: expanded once, and still quoted inside.
 
     What a script passes on this way, ``shlex.split`` cuts into the words that the shell would have seen.
+    Quotes around a mere ``$NAME/path`` are left out, so that a shell that only expands the result, without
+    removing quotes from it, sees the same words in all but unusual cases.
     """
     escaped = []
     for text, live in parts:
+        if live:
+            text = _QUOTED_PATH.sub(r"\1", text)
         special = r'([\\"`])' if live else r'([\\"`$])'
         if text:
             escaped.append(re.sub(special, r"\\\1", text))

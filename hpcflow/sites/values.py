@@ -117,10 +117,7 @@ class _Converter:
     def mapping(self, value: Any, types_: tuple[Any, ...], path: KeyPath) -> dict[Any, Any]:
         if not isinstance(value, dict):
             raise _Mismatch(path, f"expected {_NAMES[dict]}", _describe(value))
-        return {
-            self.scalar(k, types_[0], (*path, k)): self.read(v, types_[1], (*path, k))
-            for k, v in value.items()
-        }
+        return {self.scalar(k, types_[0], (*path, k)): self.read(v, types_[1], (*path, k)) for k, v in value.items()}
 
     def sequence(self, value: Any, schema: Any, path: KeyPath) -> Any:
         if not isinstance(value, list):
@@ -133,9 +130,7 @@ class _Converter:
             kinds = list(arguments)
         else:
             kinds = [arguments[0]] * len(value)
-        items = [
-            self.read(item, kind, (*path, i)) for i, (item, kind) in enumerate(zip(value, kinds, strict=True))
-        ]
+        items = [self.read(item, kind, (*path, i)) for i, (item, kind) in enumerate(zip(value, kinds, strict=True))]
         return tuple(items) if is_tuple else items
 
     def union(self, value: Any, members: tuple[Any, ...], path: KeyPath) -> Any:

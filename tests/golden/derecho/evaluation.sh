@@ -1,0 +1,29 @@
+#!/bin/bash -l
+#PBS -A project_1
+#PBS -q main
+#PBS -l select=1:ncpus=64:mpiprocs=4:ngpus=4
+#PBS -l walltime=12:00:00
+
+# 0003-label, class evaluation of site derecho.
+# Job hf003k7w2m9x4q1, 16 elements. To run one worker by hand: bash job.sh
+export HPCFLOW_STARTED=$(date +%s)
+unset HPCFLOW_END_TIME
+if [ -n "${PBS_JOBID:-}" ]; then
+  export HPCFLOW_ELEMENT="${PBS_ARRAY_INDEX:-}" HPCFLOW_SCHEDULER_ID="$PBS_JOBID"
+fi
+
+hpcflow_failed() {
+  status=$?
+  printf 'hpcflow: this line of the job failed with status %s: %s\n' "$status" "$1" >&2
+  exit 78
+}
+cd -- /scratch/project/campaign || hpcflow_failed 'cd (into the campaign)'
+
+exec /opt/hpcflow/bin/python /scratch/project/campaign/.hpcflow/code/DIGEST.pyz worker \
+  --array /scratch/project/campaign/.hpcflow/arrays/0003-label \
+  --job hf003k7w2m9x4q1 --resources r1 \
+  --slots 4 --cores 16 --gpus 1 --memory 124672 \
+  --walltime 43200 --margin 120 --grace 30 --beat 60 \
+  --whole-node --map-cores "0-15;16-31;32-47;48-63" \
+  --map-gpus "0;1;2;3" \
+  --gpu-variable CUDA_VISIBLE_DEVICES

@@ -1,0 +1,31 @@
+#!/bin/bash -l
+#PBS -A project_1
+#PBS -q main
+#PBS -l select=1:ncpus=128:mpiprocs=128
+#PBS -l walltime=12:00:00
+
+# 0003-label, class reference of site derecho.
+# Job hf003k7w2m9x4q1, 16 elements. To run one worker by hand: bash job.sh
+export HPCFLOW_STARTED=$(date +%s)
+unset HPCFLOW_END_TIME
+if [ -n "${PBS_JOBID:-}" ]; then
+  export HPCFLOW_ELEMENT="${PBS_ARRAY_INDEX:-}" HPCFLOW_SCHEDULER_ID="$PBS_JOBID"
+fi
+
+hpcflow_failed() {
+  status=$?
+  printf 'hpcflow: this line of the job failed with status %s: %s\n' "$status" "$1" >&2
+  exit 78
+}
+cd -- /scratch/project/campaign || hpcflow_failed 'cd (into the campaign)'
+export OMP_NUM_THREADS=1
+module purge || hpcflow_failed 'module purge'
+module load ncarenv/24.12 intel cray-mpich || hpcflow_failed 'module load ncarenv/24.12 intel cray-mpich'
+
+exec /opt/hpcflow/bin/python /scratch/project/campaign/.hpcflow/code/DIGEST.pyz worker \
+  --array /scratch/project/campaign/.hpcflow/arrays/0003-label \
+  --job hf003k7w2m9x4q1 --resources r1 \
+  --slots 4 --cores 32 --gpus 0 --memory 60160 \
+  --walltime 43200 --margin 120 --grace 30 --beat 60 \
+  --whole-node \
+  --launch "mpiexec -n 32 --cpu-bind list:{cpu_list}"

@@ -1,0 +1,32 @@
+#!/bin/bash -l
+#BSUB -P project_1
+#BSUB -q gpua100
+#BSUB -n 16
+#BSUB -R "span[hosts=1]"
+#BSUB -R "rusage[mem=4096MB]"
+#BSUB -gpu num=1:mode=exclusive_process
+#BSUB -W 24:00
+
+# 0003-label, class training of site dtu.
+# Job hf003k7w2m9x4q1, 16 elements. To run one worker by hand: bash job.sh
+export HPCFLOW_STARTED=$(date +%s)
+unset HPCFLOW_END_TIME
+if [ -n "${LSB_JOBID:-}" ]; then
+  export HPCFLOW_ELEMENT="" HPCFLOW_SCHEDULER_ID="$LSB_JOBID"
+  if [ "${LSB_JOBINDEX:-0}" != 0 ]; then
+    export HPCFLOW_ELEMENT="$LSB_JOBINDEX" HPCFLOW_SCHEDULER_ID="$LSB_JOBID[$LSB_JOBINDEX]"
+  fi
+fi
+
+hpcflow_failed() {
+  status=$?
+  printf 'hpcflow: this line of the job failed with status %s: %s\n' "$status" "$1" >&2
+  exit 78
+}
+cd -- /scratch/project/campaign || hpcflow_failed 'cd (into the campaign)'
+
+exec /opt/hpcflow/bin/python /scratch/project/campaign/.hpcflow/code/DIGEST.pyz worker \
+  --array /scratch/project/campaign/.hpcflow/arrays/0003-label \
+  --job hf003k7w2m9x4q1 --resources r1 \
+  --slots 1 --cores 16 --gpus 1 --memory 65536 \
+  --walltime 86400 --margin 120 --grace 30 --beat 60

@@ -1,0 +1,34 @@
+#!/bin/bash -l
+#PBS -A project_1
+#PBS -q preemptable
+#PBS -l select=1:system=polaris
+#PBS -l place=scatter
+#PBS -l walltime=24:00:00
+#PBS -l filesystems=home:eagle
+#PBS -r y
+#PBS -k doe
+
+# 0003-label, class training of site polaris.
+# Job hf003k7w2m9x4q1, 16 elements. To run one worker by hand: bash job.sh
+export HPCFLOW_STARTED=$(date +%s)
+unset HPCFLOW_END_TIME
+if [ -n "${PBS_JOBID:-}" ]; then
+  export HPCFLOW_ELEMENT="${PBS_ARRAY_INDEX:-}" HPCFLOW_SCHEDULER_ID="$PBS_JOBID"
+fi
+
+hpcflow_failed() {
+  status=$?
+  printf 'hpcflow: this line of the job failed with status %s: %s\n' "$status" "$1" >&2
+  exit 78
+}
+cd -- /scratch/project/campaign || hpcflow_failed 'cd (into the campaign)'
+
+exec /opt/hpcflow/bin/python /scratch/project/campaign/.hpcflow/code/DIGEST.pyz worker \
+  --array /scratch/project/campaign/.hpcflow/arrays/0003-label \
+  --job hf003k7w2m9x4q1 --resources r1 \
+  --slots 4 --cores 8 --gpus 1 --memory 131072 \
+  --walltime 86400 --margin 120 --grace 30 --beat 60 \
+  --whole-node --map-cores "0-7;8-15;16-23;24-31" \
+  --map-gpus "3;2;1;0" \
+  --gpu-variable CUDA_VISIBLE_DEVICES \
+  --scratch /local/scratch
