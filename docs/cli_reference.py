@@ -46,25 +46,29 @@ def section(context: click.Context) -> str:
     """Return the section of one command: what it does, how it is called, its options."""
     command = context.command
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-    parts = [f"## {context.command_path}\n", f"```text\n{usage}\n```\n", prose(command.help or "")]
-    rows = [record for p in command.get_params(context) if (record := p.get_help_record(context))]
-    if rows:
-        parts.append("| option | |\n|---|---|")
-        parts += [f"| `{cell(option)}` | {cell(text)} |" for option, text in rows]
-        parts.append("")
-    return "\n".join(parts)
+    rows = [
+        f"| `{cell(record[0])}` | {cell(record[1])} |"
+        for parameter in command.get_params(context)
+        if (record := parameter.get_help_record(context)) and record[1] and "--help" not in parameter.opts
+    ]
+    table = "\n".join(["| option | |", "|---|---|", *rows, ""]) if rows else ""
+    return "\n".join(
+        part for part in (f"## {context.command_path}\n", block(usage), prose(command.help or ""), table) if part
+    )
 
 
 def prose(text: str) -> str:
-    r"""Return help as Markdown. Paragraphs that click keeps as they are (``\b``) become code."""
-    paragraphs = inspect.cleandoc(text).split("\f")[0].split("\n\n")
-    return "".join(
-        "```text\n" + inspect.cleandoc(p.removeprefix("\b\n")) + "\n```\n\n"
-        if p.startswith("\b")
-        else p + "\n\n"
-        for p in paragraphs
-        if p.strip()
-    )
+    """Return help as Markdown; a paragraph that begins with ``Example:`` becomes a block of code."""
+    paragraphs = []
+    for paragraph in inspect.cleandoc(text).split("\n\n"):
+        label, _, command = paragraph.partition("Example: ")
+        paragraphs.append(block(command, "bash") if not label and command else paragraph + "\n")
+    return "\n".join(paragraphs)
+
+
+def block(text: str, language: str = "text") -> str:
+    """Return a block of code."""
+    return f"```{language}\n{text}\n```\n"
 
 
 def cell(text: str) -> str:

@@ -101,7 +101,8 @@ def imported(tree: ast.Module) -> set[str]:
 
 
 NEEDED_ON_A_NODE = [
-    *(PACKAGE / "worker").glob("*.py"),
+    # archive.py packs what a node needs; it is the engine that calls it.
+    *(path for path in (PACKAGE / "worker").glob("*.py") if path.name != "archive.py"),
     PACKAGE / "task.py",
     PACKAGE / "database" / "records.py",
 ]

@@ -43,9 +43,7 @@ def test_the_parameters_on_a_page_are_those_of_the_workflow(page: Path, text: st
             (tmp_path / block["title"]).write_text(block["text"], "utf-8")
     (tmp_path / "hpcflow.yaml").write_text(text, "utf-8")
     # In a process of its own: the modules of one page are not those of the next.
-    done = subprocess.run(
-        [sys.executable, "-c", CHECK], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", CHECK], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -77,7 +75,7 @@ def test_the_template_on_the_page_extends_the_shipped_one(tmp_path: Path) -> Non
     (tmp_path / "sites" / "department.yaml").write_text(COMPLETE, "utf-8")
     (tmp_path / "hpcflow.yaml").write_text("workflow: map\n", "utf-8")
     code = "from hpcflow.cli.main import main; main()"
-    command = [sys.executable, "-c", code, "sites", "render", "department", "reference"]
+    command = [sys.executable, "-c", code, "sites", "render", "department", "--class", "reference"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^lscpu \|", done.stdout, re.M)
