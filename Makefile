@@ -50,7 +50,7 @@ bench: .venv/.learning
 
 docs: .venv/.docs
 	$(BIN)/python docs/cli_reference.py
-	$(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 clean:
 	rm -rf .venv public build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
