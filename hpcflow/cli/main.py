@@ -25,6 +25,7 @@ VERBS = {
     "drop": "give up tasks, with a reason",
     "set": "change width or budget while running",
     "results": "write the results of an array in input order",
+    "link": "",
     "report": "write the report of the campaign, one HTML file",
     "cron": "poll from cron until the campaign is done",
     "sites": "machines: list, show, render scripts",
@@ -35,7 +36,7 @@ class Verbs(click.Group):
     """Finds a verb in the module of its name, so that no command pays for the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        return [verb for verb, about in VERBS.items() if about]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
@@ -56,7 +57,7 @@ class Verbs(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl([(verb, about) for verb, about in VERBS.items() if about])
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

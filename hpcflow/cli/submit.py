@@ -14,6 +14,7 @@ from hpcflow.cli.table import columns, show
 from hpcflow.configuration import Configuration, read_configuration
 from hpcflow.database.database import Database, find_campaign
 from hpcflow.database.state import State
+from hpcflow.engine.chain import start_chain
 from hpcflow.engine.engine import Engine, look, open_engine
 from hpcflow.engine.plan import Planned, make_plan
 from hpcflow.engine.retry import release
@@ -28,6 +29,14 @@ from hpcflow.version import __version__
 @click.option("--site", help="Where to run; overrides hpcflow.yaml. On a live campaign: adds workers there.")
 @click.option("--dry-run", is_flag=True, help="Show plan, cost and scripts; change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--chain",
+    type=int,
+    is_flag=False,
+    flag_value=300,
+    metavar="[SECONDS]",
+    help="Drive itself without cron: a small job ticks every so often (default: 300 s).",
+)
 @click.option("--keep", multiple=True, metavar="STEP", help="A changed step: go on with what there is.")
 @click.option("--rerun", multiple=True, metavar="STEP", help="A changed step: compute it anew.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: the plan for programs.")
@@ -36,6 +45,7 @@ def submit(
     site: str | None,
     dry_run: bool,
     yes: bool,
+    chain: int | None,
     keep: tuple[str, ...],
     rerun: tuple[str, ...],
     as_json: bool,
@@ -68,6 +78,8 @@ def submit(
     database.create()
     with open_engine(database, patience=10.0) as engine:
         _begin(engine, configuration, chosen, answered)
+        if chain is not None:
+            start_chain(engine, chain)
         tick(engine, submission=True)
     tell(engine)
     show(summarize(engine))
@@ -122,7 +134,9 @@ def _answer(
             break
     for key in wanted:
         if key not in answers:
-            raise UserError(f"{key!r} is no changed step.{nearest(key, open_changes)} Changes: hpcflow submit --dry-run")
+            raise UserError(
+                f"{key!r} is no changed step.{nearest(key, open_changes)} Changes: hpcflow submit --dry-run"
+            )
     return answers
 
 

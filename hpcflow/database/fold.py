@@ -227,6 +227,10 @@ def _cancelled(state: State, entry: Entry) -> None:
     state.campaign.cancelled = True
 
 
+def _chain(state: State, entry: Entry) -> None:
+    state.campaign.chain = entry["interval"]
+
+
 def _set(state: State, entry: Entry) -> None:
     state.campaign.settings.update(entry["settings"])
 
@@ -259,6 +263,7 @@ _RULES: dict[str, Callable[[State, Entry], None]] = {
     "released": _released,
     "paused": _paused,
     "cancelled": _cancelled,
+    "chain": _chain,
     "set": _set,
     "finished": _finished,
 }

@@ -207,6 +207,10 @@ class CampaignState(msgspec.Struct):
     """What needs a person, by subject."""
     paused: bool = False
     cancelled: bool = False
+    chain: float = 0.0
+    """Seconds between the links with which the campaign drives itself; 0: it does not."""
+    quiet: int = 0
+    """Links in a row that found nothing new."""
     settings: dict[str, Any] = {}
     """Width and budget as set while running."""
     site: str = ""

@@ -343,6 +343,9 @@ def _decide_jobs(engine: Engine) -> None:
         mine = workers.get(job.token, [])
         if not _job_is_over(engine, job, mine):
             continue
+        if job.array not in engine.state.campaign.arrays:
+            engine.record("ended", job=job.number, cause="a link of the chain, gone")
+            continue
         array = engine.state.campaign.arrays[job.array]
         if array.done:
             engine.record("ended", job=job.number, cause="done")

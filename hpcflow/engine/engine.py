@@ -87,6 +87,11 @@ class Engine:
         self.state.campaign.offset = self.journal.length
         self.changed = True
 
+    @property
+    def journal_length(self) -> int:
+        """Bytes of the journal: it grows with every decision."""
+        return 0 if self.journal is None else self.journal.length
+
     def say(self, text: str) -> None:
         if text not in self.news:
             self.news.append(text)

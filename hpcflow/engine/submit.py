@@ -86,7 +86,9 @@ def _room(engine: Engine, array: ArrayState, request: dict[str, Any]) -> int:
     used = 0
     used_cores = 0
     for job in engine.state.campaign.jobs.values():
-        if job.site == name and not job.ended:
+        if job.site == name and not job.ended and job.array == 0:
+            used += 1  # a link of the chain
+        elif job.site == name and not job.ended:
             owner = engine.state.campaign.arrays[job.array]
             mine = _workers_of(owner, job)
             alive = queued_elements(engine, job, len(mine)) + sum(1 for worker in mine if not worker.settled)
@@ -117,7 +119,7 @@ def _submit_job(
     site = engine.site(name)
     task_class = site.task_class("default" if array.call else array.task_class)
     number = max(engine.state.campaign.jobs, default=0) + 1
-    token = _token(array.number)
+    token = new_token(array.number)
     engine.record(
         "intent",
         job=number,
@@ -164,7 +166,7 @@ def _submission_failed(engine: Engine, array: ArrayState, number: int, error: Sc
     return False
 
 
-def _token(number: int) -> str:
+def new_token(number: int) -> str:
     """A name no other job has: a prefix for people and ten random characters; 15 in all, which every site takes."""
     return f"hf{number % 1000:03d}" + "".join(secrets.choice(_ALPHABET) for _ in range(10))
 

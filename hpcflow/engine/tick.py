@@ -41,3 +41,7 @@ def tick(engine: Engine, *, submission: bool = False) -> None:
         for array in list(engine.live_arrays()):
             decide_array(engine, array)
     submit(engine)
+    if engine.state.campaign.chain:
+        from hpcflow.engine.chain import keep_chain
+
+        keep_chain(engine)
