@@ -22,6 +22,10 @@ LONGEST_PAUSE = 16
 """While nothing changes the interval doubles, up to this many times the one asked for."""
 
 
+KEPT_LOGS = 5
+"""Logs of links that are kept."""
+
+
 def start_chain(engine: Engine, interval: float) -> None:
     """Make the campaign drive itself from the next tick on.
 
@@ -81,6 +85,8 @@ def keep_chain(engine: Engine) -> None:
     )
     directory = engine.database.directory / "chain"
     directory.mkdir(exist_ok=True)
+    for old in sorted(directory.glob("*.out"), key=lambda log: log.stat().st_mtime)[:-KEPT_LOGS]:
+        old.unlink()
     command = [
         f"{shlex.quote(sys.executable)} -m hpcflow link",
         f"--campaign {shlex.quote(str(engine.campaign))}",
