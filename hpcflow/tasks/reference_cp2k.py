@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from hpcflow.errors import UserError
 from hpcflow.task import task
 from hpcflow.tasks import reference_cp2k_output as output
-from hpcflow.tasks.reference import labelled
 from hpcflow.tasks.reference_cp2k_input import filled
+from hpcflow.tasks.reference_labels import labelled
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -69,9 +69,7 @@ class Section:
         """Remove a keyword, or all sections of a name."""
         name = name.upper()
         self.entries = [
-            entry
-            for entry in self.entries
-            if (_first_word(entry) if isinstance(entry, str) else entry.name) != name
+            entry for entry in self.entries if (_first_word(entry) if isinstance(entry, str) else entry.name) != name
         ]
 
     def set(self, path: str, value: Any) -> None:
@@ -203,9 +201,7 @@ def _place(subsys: Section, atoms: Atoms) -> None:
             cell.set(name, vector)
         cell.set("PERIODIC", "".join(axis for axis, on in zip("XYZ", atoms.pbc, strict=True) if on) or "NONE")
     elif atoms.pbc.any() or atoms.cell.any():
-        raise ValueError(
-            f"CP2K needs three cell vectors even where a frame is not periodic; it has {atoms.cell.rank}."
-        )
+        raise ValueError(f"CP2K needs three cell vectors even where a frame is not periodic; it has {atoms.cell.rank}.")
     elif not subsys.sections("CELL"):
         raise UserError("CP2K input: no &CELL in &SUBSYS, and the frame has no cell either.")
     else:
@@ -216,8 +212,7 @@ def _place(subsys: Section, atoms: Atoms) -> None:
             topology.remove(name)
     subsys.remove("COORD")
     subsys.at("COORD").entries = [
-        f"{symbol} {_words(position)}"
-        for symbol, position in zip(atoms.symbols, atoms.positions.tolist(), strict=True)
+        f"{symbol} {_words(position)}" for symbol, position in zip(atoms.symbols, atoms.positions.tolist(), strict=True)
     ]
 
 

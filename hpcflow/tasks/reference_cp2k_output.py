@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 _ENERGY = re.compile(r"^ ENERGY\| Total FORCE_EVAL \(.*?\) energy [\[(](.+?)[\])]:?\s+(\S+)", re.MULTILINE)
-_FORCES_TO_2024 = re.compile(
-    r"^ ATOMIC FORCES in \[(.+?)\]\s*\n\s*\n *# Atom.*\n((?: +\d+ +\d+ .*\n)+)", re.MULTILINE
-)
+_FORCES_TO_2024 = re.compile(r"^ ATOMIC FORCES in \[(.+?)\]\s*\n\s*\n *# Atom.*\n((?: +\d+ +\d+ .*\n)+)", re.MULTILINE)
 _FORCES = re.compile(
     r"^ FORCES\| Atomic forces \[(.+?)\].*\n FORCES\| +Atom .*\n((?: FORCES\| +\d+ .*\n)+)", re.MULTILINE
 )

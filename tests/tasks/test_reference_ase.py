@@ -15,7 +15,8 @@ from ase.constraints import FixAtoms
 
 from hpcflow.task import Unconverged
 from hpcflow.tasks import reference
-from hpcflow.tasks.reference import ase_calculator, isolated_atom, labelled, says_unconverged
+from hpcflow.tasks.reference import ase_calculator, says_unconverged
+from hpcflow.tasks.reference_labels import isolated_atom, labelled
 
 EMT_NAME = "ase.calculators.emt.EMT"
 

@@ -11,12 +11,11 @@ from ase.build import molecule
 from hpcflow.errors import UserError
 from hpcflow.task import Unconverged
 from hpcflow.tasks import reference_cp2k
-from hpcflow.tasks.reference import ase_calculator, isolated_atom
+from hpcflow.tasks.reference import ase_calculator
 from hpcflow.tasks.reference_cp2k import cp2k
+from hpcflow.tasks.reference_labels import isolated_atom
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("cp2k.psmp") is None, reason="cp2k.psmp is not installed (.ci/install)"
-)
+pytestmark = pytest.mark.skipif(shutil.which("cp2k.psmp") is None, reason="cp2k.psmp is not installed (.ci/install)")
 
 XTB = """\
 &GLOBAL

@@ -101,10 +101,7 @@ class TestInput:
     def test_periodicity_is_that_of_the_frame(self, pbc, expected):
         atoms = water()
         atoms.pbc = pbc
-        assert (
-            read(filled(TEMPLATE, atoms, False, {})).at("FORCE_EVAL/SUBSYS/CELL").keyword("PERIODIC")
-            == expected
-        )
+        assert read(filled(TEMPLATE, atoms, False, {})).at("FORCE_EVAL/SUBSYS/CELL").keyword("PERIODIC") == expected
 
     def test_a_molecule_without_a_cell_is_put_in_the_middle_of_the_templates(self):
         subsys = read(filled(TEMPLATE, molecule("H2O"), False, {})).at("FORCE_EVAL/SUBSYS")
@@ -128,9 +125,7 @@ class TestInput:
 
     def test_a_way_to_compute_the_stress_that_the_template_chose_stays(self):
         template = TEMPLATE.replace("METHOD QS", "METHOD QS\nSTRESS_TENSOR NUMERICAL")
-        assert (
-            read(filled(template, water(), True, {})).at("FORCE_EVAL").keyword("STRESS_TENSOR") == "NUMERICAL"
-        )
+        assert read(filled(template, water(), True, {})).at("FORCE_EVAL").keyword("STRESS_TENSOR") == "NUMERICAL"
 
     def test_charge_and_spin_of_the_frame_count(self):
         dft = read(filled(TEMPLATE, water(), False, {})).at("FORCE_EVAL/DFT")
@@ -273,9 +268,7 @@ class TestOutput:
             output.check_end(recorded("converged") + line, "", 0)
 
     def test_the_reason_of_an_abort_is_the_message(self):
-        with pytest.raises(
-            RuntimeError, match="exit status 1: found an unknown keyword NONSENSE in section SCF"
-        ):
+        with pytest.raises(RuntimeError, match="exit status 1: found an unknown keyword NONSENSE in section SCF"):
             output.check_end(recorded("aborted"), "MPI_ABORT was invoked", 1)
 
     def test_an_output_that_ends_early_is_no_label(self):
