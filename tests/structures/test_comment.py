@@ -13,14 +13,10 @@ TEXTS = st.one_of(st.text(max_size=20), st.from_regex(r"[ -~]{0,12}", fullmatch=
 NUMBERS = st.one_of(st.integers(-(2**62), 2**62), st.floats(allow_nan=False))
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=5), inner, max_size=3)
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
     max_leaves=8,
 )
-KEYS = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), min_size=1, max_size=10).filter(
-    str.isprintable
-)
+KEYS = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), min_size=1, max_size=10).filter(str.isprintable)
 
 
 def read(line: str) -> dict:

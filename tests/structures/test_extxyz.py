@@ -45,9 +45,7 @@ def structures(draw):
         st.lists(st.text(max_size=3), min_size=1, max_size=3),
     )
     atoms.info.update(draw(st.dictionaries(NAMES, entries, max_size=4)))
-    for name, kind in draw(
-        st.dictionaries(NAMES, st.sampled_from([int, float, bool, "U3"]), max_size=3)
-    ).items():
+    for name, kind in draw(st.dictionaries(NAMES, st.sampled_from([int, float, bool, "U3"]), max_size=3)).items():
         words = st.from_regex(r"[!-~]{1,3}", fullmatch=True)
         integers = st.integers(-(2**31), 2**31 - 1)  # ASE reads no larger ones
         elements = {"U3": words, float: FLOATS, int: integers}.get(kind)

@@ -49,9 +49,7 @@ def test_the_same_without_looking_at_the_atoms(write):
     final=st.booleans(),
     blank=st.integers(0, 3),
 )
-def test_line_ends_a_missing_last_one_and_blank_lines_do_not_matter(
-    tmp_path_factory, parts, end, final, blank
-):
+def test_line_ends_a_missing_last_one_and_blank_lines_do_not_matter(tmp_path_factory, parts, end, final, blank):
     expected = [part.replace(b"\n", end) for part in parts]
     data = b"".join(expected) + b" \t".join([end] * blank)
     if not final and not blank:
@@ -132,9 +130,7 @@ def test_a_directory_is_no_file(tmp_path):
     assert "directory" in complaint(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "data", [b"\x1f\x8b\x08\x00rest", b"\x00\x01\x02" * 100, b"%PDF-1.4\n", b'{"a": 1}\n']
-)
+@pytest.mark.parametrize("data", [b"\x1f\x8b\x08\x00rest", b"\x00\x01\x02" * 100, b"%PDF-1.4\n", b'{"a": 1}\n'])
 def test_what_is_no_xyz_file_is_refused(write, data):
     assert "structures.xyz" in complaint(write(data))
 
