@@ -1,0 +1,160 @@
+"""Slurm: the commands. What they are told and what they say is in ``slurm_text``."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from . import commands, indices, slurm_text
+from .base import Element, Ending, Limits, SchedulerError, Submission
+
+_OUR_OWN = {
+    "SLURM_BITSTR_LEN": "0",  # index lists in full: by default they are cut at 64 characters
+    "SLURM_TIME_FORMAT": "%s",  # seconds since the epoch
+}
+_NO_ACCOUNTING = ("accounting storage is disabled", "Only 'accounting_storage/slurmdbd'")
+_WINDOWS = ("now-30days", "now-2days")  # some sites bound how far back one may ask
+
+
+class Slurm:
+    """Jobs through sbatch, squeue, sacct and scancel.
+
+    Parameters
+    ----------
+    clusters
+        Names of the clusters to submit to and to look at, where one installation has several.
+    environment
+        Variables for the commands, such as SLURM_CONF.
+    account
+        Whose limits ``limits`` reads; by default the most generous of the user's accounts.
+    submit_timeout, query_timeout
+        Seconds after which a command that does not answer is ended.
+    """
+
+    def __init__(
+        self,
+        *,
+        clusters: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        account: str | None = None,
+        submit_timeout: float = commands.SUBMIT_TIMEOUT,
+        query_timeout: float = commands.QUERY_TIMEOUT,
+    ) -> None:
+        self.clusters = tuple(clusters)
+        self.account = account
+        self.submit_timeout = submit_timeout
+        self.query_timeout = query_timeout
+        self._environment = {**_OUR_OWN, **(environment or {})}
+        self._accounting = True
+
+    def submit(self, submission: Submission) -> str:
+        """Run sbatch once and return the id that it printed, and no other."""
+        arguments = slurm_text.submit_arguments(submission, self.clusters, time.time())
+        directory = submission.log or submission.script.absolute().parent
+        directory.mkdir(parents=True, exist_ok=True)  # without it the job dies and says nothing
+        reply = self._run(["sbatch", *arguments], timeout=self.submit_timeout, cwd=directory)
+        identity = slurm_text.job_id(reply.stdout, self.clusters)
+        if reply.exit_code == 0 and identity is not None:
+            return identity
+        if reply.timed_out or reply.exit_code <= 0:
+            raise _error("unclear", reply)
+        raise _error(slurm_text.submit_error(reply.said), reply)
+
+    def listing(self) -> list[Element]:
+        """Run squeue once for everything of this user, finished jobs included as long as it has them."""
+        reply = self._run(["squeue", *slurm_text.listing_arguments(os.getuid(), self.clusters)])
+        if reply.exit_code != 0 or "error:" in reply.stderr:
+            raise _error("transient", reply)
+        try:
+            return slurm_text.listing(reply.stdout, self.clusters)
+        except ValueError as error:
+            raise _error("transient", reply, str(error)) from error
+
+    def endings(self, elements: Iterable[Element]) -> Mapping[tuple[str, int | None], Ending]:
+        """Run sacct once. Where there is no accounting, only what squeue still shows is known."""
+        asked = list(elements)
+        known = slurm_text.listed_endings(asked)
+        if not asked or not self._accounting:
+            return known
+        for since in _WINDOWS:
+            arguments = slurm_text.accounting_arguments((e.job for e in asked), self.clusters, since)
+            reply = self._run(["sacct", *arguments])
+            if "date range" not in reply.stderr:
+                break
+        if any(words in reply.stderr for words in _NO_ACCOUNTING):
+            self._accounting = False
+            return known
+        if reply.exit_code != 0 or "error:" in reply.stderr or (reply.stdout and reply.stdout[-1] != "\n"):
+            raise _error("transient", reply)
+        try:
+            return {**known, **slurm_text.accounting(reply.stdout, asked)}
+        except ValueError as error:
+            raise _error("transient", reply, str(error)) from error
+
+    def cancel(self, elements: Iterable[Element]) -> None:
+        """Look once, then run scancel for what is still there under the same id and name.
+
+        Whole jobs are cancelled by id and name together, which the controller compares. Single
+        elements cannot be: ``scancel --name TOKEN 7_2`` cancels all of array 7 that still waits
+        (seen on 22.05).
+        """
+        asked = list(elements)
+        whole = {(e.job, e.name) for e in asked if e.index is None}
+        for job, found in slurm_text.cancel_targets(asked, self.listing()).items():
+            number, _, cluster = job.partition(";")
+            command = ["scancel", f"--clusters={cluster}"] if cluster else ["scancel"]
+            if (job, found[0].name) in whole:
+                command += [f"--name={found[0].name}", number]
+            else:
+                command.append(
+                    f"{number}_[{indices.compress(e.index for e in found if e.index is not None)}]"
+                )
+            reply = self._run(command)
+            # It may have ended in between; any other complaint is one, whatever the exit code is.
+            complaints = [line for line in reply.stderr.splitlines() if "error" in line.lower()]
+            ended = ("Invalid job id", "already completing or completed", "No active jobs")
+            if reply.timed_out or any(not any(text in line for text in ended) for line in complaints):
+                raise _error("transient", reply)
+
+    def limits(self) -> Limits:
+        """Read the configuration and, where there is accounting, what it allows this user."""
+        reply = self._run(["scontrol", *self._of_cluster(), "show", "config"])
+        if reply.exit_code != 0:
+            raise _error("transient", reply)
+        try:
+            array = slurm_text.configured_limits(reply.stdout).array
+        except ValueError as error:
+            raise _error("transient", reply, str(error)) from error
+        user = pwd.getpwuid(os.getuid()).pw_name
+        fields = "format=Account,Partition,MaxJobs,MaxSubmitJobs,DefaultQOS"
+        try:
+            associations = self._run(["sacctmgr", "-nP", "show", "assoc", f"user={user}", fields])
+            qualities = self._run(["sacctmgr", "-nP", "show", "qos", "format=Name,MaxJobsPU,MaxSubmitPU"])
+        except SchedulerError:
+            return Limits(array=array)  # no sacctmgr here: sbatch will say when there is no room
+        known = slurm_text.user_limits(associations.stdout, qualities.stdout, self.account)
+        return Limits(submit=known.submit, running=known.running, array=array)
+
+    def visible(self, host: str, pid: int, start: int) -> bool | None:
+        """Workers are on other machines."""
+        return None
+
+    def _run(
+        self, command: Sequence[str], *, timeout: float | None = None, cwd: Path | None = None
+    ) -> commands.Reply:
+        environment = commands.environment(self._environment)
+        return commands.run(command, timeout=timeout or self.query_timeout, env=environment, cwd=cwd)
+
+    def _of_cluster(self) -> list[str]:
+        return [f"--clusters={self.clusters[0]}"] if self.clusters else []
+
+
+def _error(kind: str, reply: commands.Reply, what: str = "") -> SchedulerError:
+    lines = [line.strip() for line in (reply.stderr.strip() or reply.stdout.strip()).splitlines()]
+    # The last lines hold the verdict, and before it the limit that it is about.
+    said = what or "; ".join(lines[-2:]) or "it said nothing"
+    message = f"{reply.command[0]} {reply.fate}: {said}"
+    return SchedulerError(kind, message, reply.command, reply.said)
