@@ -116,7 +116,7 @@ class Environment(msgspec.Struct, kw_only=True, frozen=True):
     def __post_init__(self) -> None:
         for name in self.variables:
             if not (name.isascii() and name.isidentifier()):
-                raise ValueError(f"{name!r} cannot be the name of a variable")
+                raise ValueError(f"{name!r} cannot be the name of a variable", ("variables", name))
 
 
 class Runtime(msgspec.Struct, kw_only=True, frozen=True):
@@ -209,15 +209,17 @@ class TaskClass(msgspec.Struct, kw_only=True, frozen=True, rename={"task_walltim
     def __post_init__(self) -> None:
         for reason in self.retries:
             if reason not in RETRIED:
-                raise ValueError(f"there are no retries for {reason!r}.{nearest(reason, RETRIED)}")
+                raise ValueError(f"there are no retries for {reason!r}.{nearest(reason, RETRIED)}", ("retries", reason))
         if self.cores % self.ranks:
-            raise ValueError(f"{self.ranks} ranks cannot share {self.cores} cores evenly")
+            raise ValueError(f"{self.ranks} ranks cannot share {self.cores} cores evenly", ("ranks",), ("cores",))
         if self.span and (self.slots or 1) > 1:
-            raise ValueError("a class whose tasks span all nodes has one slot")
+            raise ValueError("a class whose tasks span all nodes has one slot", ("slots",))
         if self.margin < self.grace:
-            raise ValueError(f"margin ({self.margin:g} s) is shorter than grace ({self.grace:g} s)")
+            short = f"margin ({self.margin:g} s) is shorter than grace ({self.grace:g} s)"
+            raise ValueError(short, ("margin",), ("grace",))
         if self.walltime <= self.margin:
-            raise ValueError(f"walltime ({self.walltime:g} s) is not longer than margin ({self.margin:g} s)")
+            short = f"walltime ({self.walltime:g} s) is not longer than margin ({self.margin:g} s)"
+            raise ValueError(short, ("walltime",))
 
 
 class Site(msgspec.Struct, kw_only=True, frozen=True):

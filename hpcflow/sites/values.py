@@ -111,8 +111,11 @@ class _Converter:
                 raise _Mismatch(path, f"the key {key!r} is missing (expected {_expected(hints[field.name])})")
         try:
             return schema(**arguments)
-        except ValueError as error:  # what __post_init__ of the struct has to say
-            raise _Mismatch(path, str(error)) from error
+        except ValueError as error:  # what __post_init__ has to say: a message, and key paths it is about
+            message, *about = error.args
+            places = [(*path, *keys) for keys in about]
+            found = [place for place in places if place in self.document.origins]
+            raise _Mismatch(found[0] if found else path, str(message)) from error
 
     def mapping(self, value: Any, types_: tuple[Any, ...], path: KeyPath) -> dict[Any, Any]:
         if not isinstance(value, dict):

@@ -41,9 +41,7 @@ def site(text: str) -> Site:
 
 
 def test_values_are_read_by_the_types_of_their_keys() -> None:
-    result = site(
-        "account: 2026_042\nwalltime: 24:00\nmax_walltime: 90m\nflag: yes\nnumber: 1e-3\nuntil: 2026-11-21"
-    )
+    result = site("account: 2026_042\nwalltime: 24:00\nmax_walltime: 90m\nflag: yes\nnumber: 1e-3\nuntil: 2026-11-21")
     assert (result.account, result.walltime, result.bound) == ("2026_042", 86400, 5400)
     assert (result.flag, result.number, result.until) == (True, 0.001, datetime.date(2026, 11, 21))
 
@@ -65,9 +63,7 @@ def test_a_union_with_text_is_read_as_yaml_would(text: str, value: object) -> No
     assert site(text).mixed == value
 
 
-@pytest.mark.parametrize(
-    ("text", "value"), [("a.sif", "a.sif"), ("{cores: 2}", Node(cores=2)), ("null", None)]
-)
+@pytest.mark.parametrize(("text", "value"), [("a.sif", "a.sif"), ("{cores: 2}", Node(cores=2)), ("null", None)])
 def test_a_union_of_text_and_keys_goes_by_what_is_there(text: str, value: object) -> None:
     assert site(f"container: {text}").container == value
 

@@ -96,8 +96,7 @@ def test_what_it_does_not_take_is_an_error_with_its_line(text: str, line: int, m
 
 def test_aliases_of_aliases_do_not_fill_the_memory() -> None:
     bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
-        f"{new}: &{new} [{','.join(['*' + old] * 10)}]\n"
-        for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+        f"{new}: &{new} [{','.join(['*' + old] * 10)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
     )
     with pytest.raises(UserError, match="values, aliases counted"):
         data(bomb)
