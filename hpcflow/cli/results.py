@@ -17,6 +17,7 @@ from hpcflow.database.state import ArrayState
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.retry import failed_tasks, succeeded_tasks
 from hpcflow.errors import UserError
+from hpcflow.structures import failed as mark_failed
 
 
 @click.command()
@@ -73,7 +74,7 @@ def _blocks(
     for record in records:
         if failed and with_frames and not as_json:
             frame = read_input(engine.path(array), description["inputs"], engine.campaign, record.task)
-            yield _marked(frame, str(record.header.get("message") or record.header.get("reason")))
+            yield mark_failed(frame, str(record.header.get("reason", "")), str(record.header.get("message", "")))
         elif record.frames and not as_json and not failed:
             yield record.frames if record.frames.endswith(b"\n") else record.frames + b"\n"
         else:
@@ -83,9 +84,3 @@ def _blocks(
                 line["message"] = record.header.get("message")
             yield json.dumps(line).encode() + b"\n"
 
-
-def _marked(frame: bytes, reason: str) -> bytes:
-    """A failed frame with the reason in its comment line; its positions stay as they are."""
-    head, comment, rest = frame.split(b"\n", 2)
-    clean = reason.splitlines()[0].replace("\\", "/").replace('"', "'")[:200] if reason else "failed"
-    return b"\n".join([head, comment + f' REF_status="failed: {clean}"'.encode(), rest])

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hpcflow.structures.index import scan
+from hpcflow.structures.index import frames
 
 ENTRY = struct.Struct("<QI16s")
 """Index entry of one task: offset and length in bytes, BLAKE2b-128 of these bytes."""
@@ -57,16 +57,15 @@ def write_inputs(directory: Path, inputs: Inputs, campaign: Path) -> tuple[dict[
     total = sum(os.path.getsize(path) for path in inputs.frame_files)
     if len(inputs.frame_files) == 1 and total > COPY_LIMIT:
         source = inputs.frame_files[0]
-        with open(source, "rb") as stream, open(directory / "inputs.index", "wb") as index:
-            count = _index_frames(source, stream, index, None)
+        with open(directory / "inputs.index", "wb") as index:
+            count = _index_frames(source, index, None)
         resolved = source.resolve()
         name = os.path.relpath(resolved, campaign) if resolved.is_relative_to(campaign) else str(resolved)
         return {"kind": "frames", "source": name}, count
     count = 0
     with open(directory / "inputs.xyz", "wb") as copy, open(directory / "inputs.index", "wb") as index:
         for path in inputs.frame_files:
-            with open(path, "rb") as stream:
-                count += _index_frames(path, stream, index, copy)
+            count += _index_frames(path, index, copy)
     return {"kind": "frames", "path": "inputs.xyz"}, count
 
 
@@ -81,11 +80,9 @@ def _write_items(directory: Path, items: list[Any]) -> tuple[dict[str, Any], int
     return {"kind": "json", "path": "inputs.jsonl"}, len(items)
 
 
-def _index_frames(path: Path, stream: BinaryIO, index: BinaryIO, copy: BinaryIO | None) -> int:
+def _index_frames(path: Path, index: BinaryIO, copy: BinaryIO | None) -> int:
     count = 0
-    for offset, length in scan(path):
-        stream.seek(offset)
-        frame = stream.read(length)
+    for offset, frame in frames(path):
         if copy is not None:
             offset = copy.tell()
             if not frame.endswith(b"\n"):

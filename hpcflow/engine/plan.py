@@ -14,7 +14,7 @@ from hpcflow.engine.engine import Engine
 from hpcflow.engine.session import Changed, ReplaySession, find_array
 from hpcflow.engine.width import most_workers, slots_per_worker
 from hpcflow.session import NotReady
-from hpcflow.structures.index import scan
+from hpcflow.structures.index import frames
 
 
 @dataclass
@@ -124,12 +124,9 @@ def _digests(spec: ArraySpec) -> list[bytes]:
         return [blake2b(encode_item(item), digest_size=16).digest() for item in spec.inputs.items]
     out = []
     for path in spec.inputs.frame_files:
-        with open(path, "rb") as stream:
-            for offset, length in scan(path):
-                stream.seek(offset)
-                frame = stream.read(length)
-                frame += b"" if frame.endswith(b"\n") else b"\n"
-                out.append(blake2b(frame, digest_size=16).digest())
+        for _, frame in frames(path):
+            whole = frame if frame.endswith(b"\n") else frame + b"\n"
+            out.append(blake2b(whole, digest_size=16).digest())
     return out
 
 
