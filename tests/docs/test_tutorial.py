@@ -65,7 +65,7 @@ class Shell:
         return done.returncode, done.stdout.decode()
 
 
-# A minute or so of real calculations: the tutorial is worth nothing if they do not run.
+# About ten seconds of real calculations: the tutorial is worth nothing if they do not run.
 @pytest.mark.slow
 @pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
 def test_a_tutorial_works_as_written(tutorial: Path, tmp_path: Path) -> None:
