@@ -221,6 +221,8 @@ class CampaignState(msgspec.Struct):
     """The files that the last replay read, with a stamp of each."""
     digests: dict[str, list[str]] = {}
     """Digests of input files, each with the stamp it was made at."""
+    told: list[str] = []
+    """What the last tick found to be so and said, not to be said again."""
     unknown: dict[str, int] = {}
     """Scheduler states this version does not know, counted."""
 

@@ -41,6 +41,7 @@ class Engine:
         self.changed = False
         self.gone: set[tuple[int, str]] = set()
         """Workers (array, name) that had ended before their files were read in this tick."""
+        self._conditions: set[str] = set()
         self.blind: set[str] = set()
         """Sites whose scheduler gave no good answer in this tick."""
         self.unwritten: list[dict[str, Any]] = []
@@ -93,8 +94,21 @@ class Engine:
         return 0 if self.journal is None else self.journal.length
 
     def say(self, text: str) -> None:
+        """Something happened in this tick."""
         if text not in self.news:
             self.news.append(text)
+
+    def say_while(self, text: str) -> None:
+        """Something is so; it is news only in the first of the ticks that find it so."""
+        self._conditions.add(text)
+        if text not in self.state.campaign.told:
+            self.say(text)
+
+    def end_tick(self) -> None:
+        """Remember what is so, and forget what no longer is."""
+        if self._conditions != set(self.state.campaign.told):
+            self.state.campaign.told = sorted(self._conditions)
+            self.changed = True
 
     def attention(self, subject: str, message: str) -> None:
         """Something needs a person; said once, shown until it is resolved."""

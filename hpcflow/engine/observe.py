@@ -34,7 +34,7 @@ def _observe_site(engine: Engine, site: str) -> None:
         elements = engine.scheduler(site).listing()
     except SchedulerError as error:
         engine.blind.add(site)
-        engine.say(f"{site}: the scheduler did not answer ({error}); nothing is concluded from that")
+        engine.say_while(f"{site}: the scheduler did not answer ({error}); nothing is concluded from that")
         return
     by_token: dict[str, list[Element]] = {}
     for element in elements:
@@ -80,7 +80,7 @@ def _observe_job(engine: Engine, job: JobState, found: list[Element], now: float
     job.reason = next((e.reason for e in best.values() if e.state in (State.HELD, State.QUEUED) and e.reason), "")
     for element in best.values():
         if element.state is State.HELD:
-            engine.say(f"job {job.token} ({job.id}) is held: {element.reason or element.native}")
+            engine.say_while(f"job {job.token} ({job.id}) is held: {element.reason or element.native}")
     if (job.elements, job.absent, job.reason) != before:
         engine.changed = True
 

@@ -105,7 +105,7 @@ def _room(engine: Engine, array: ArrayState, request: dict[str, Any]) -> int:
     limits = site.limits
     room = UNLIMITED if limits.submit is None else limits.submit - used
     if room <= 0:
-        engine.say(f"{name}: {used} elements are queued or running, the site's limit; the rest waits")
+        engine.say_while(f"{name}: {used} elements are queued or running, the site's limit; the rest waits")
     return max(0, room)
 
 

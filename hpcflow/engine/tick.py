@@ -45,3 +45,4 @@ def tick(engine: Engine, *, submission: bool = False) -> None:
         from hpcflow.engine.chain import keep_chain
 
         keep_chain(engine)
+    engine.end_tick()
