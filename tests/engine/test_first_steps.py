@@ -1,0 +1,45 @@
+"""The main road: a workflow of three steps from the first submission to its end."""
+
+from campaign_harness import MakeCampaign
+
+FLOW = """
+import hpcflow as hf
+
+def square(x, power=2):
+    return x ** power
+
+def total(values):
+    return sum(values)
+
+def flow(run: hf.Run, n: int = 10):
+    squares = run.map(square, range(n))
+    run.map(square, [run.call(total, squares.results()).result()], name="again", power=1)
+"""
+
+
+def test_a_workflow_runs_to_its_end(make_campaign: MakeCampaign) -> None:
+    campaign = make_campaign(FLOW)
+    campaign.good("submit")
+    status = campaign.finish()
+    assert status["state"] == "done"
+    assert status["tasks"] == {"total": 11, "succeeded": 11, "failed": 0, "unfinished": 0}
+    assert campaign.results("square") == [x * x for x in range(10)]
+    assert campaign.results("again") == [285]
+
+
+def test_a_second_submit_finds_nothing_to_do(make_campaign: MakeCampaign) -> None:
+    campaign = make_campaign(FLOW)
+    campaign.good("submit")
+    campaign.finish()
+    campaign.poll()
+    before = campaign.journal()
+    assert "Nothing new to submit" in campaign.good("submit")
+    assert campaign.journal() == before
+
+
+def test_a_finished_array_leaves_few_files(make_campaign: MakeCampaign) -> None:
+    campaign = make_campaign(FLOW)
+    campaign.good("submit")
+    campaign.finish()
+    for array in (campaign.database / "arrays").iterdir():
+        assert sum(1 for path in array.rglob("*") if not path.is_dir()) <= 8
