@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SCIENCE = {"ase", "mace", "matplotlib", "numpy", "openmm", "openmmml", "pandas", "scipy", "tblite", "torch"}
-TERMINAL_AND_TEMPLATES = {"jinja2", "msgspec.yaml", "rich", "yaml"}
+TERMINAL_AND_TEMPLATES = {"jinja2", "rich", "yaml"}
 
 SCRIPT = """
 import json, os, sys
@@ -60,7 +60,7 @@ def test_importing_hpcflow_imports_no_science_and_no_engine() -> None:
     "command",
     [
         "--help", "--version", "submit --help", "submit --dry-run", "submit --yes", "resume", "poll", "run",
-        "status", "status --json", "explain 0", "logs", "pause", "continue", "results", "set --help",
+        "status", "status --json", "explain map", "explain map/0", "logs", "pause", "continue", "results", "set --help",
         "sites list", "sites show local", "sites render local", "init --help",
     ],
 )  # fmt: skip
