@@ -38,9 +38,7 @@ def test_the_wheel_holds_every_file_of(kind: str, installed: Path) -> None:
     command = ["git", "-c", "safe.directory=*", "ls-files", "-z", kind]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout.decode().split("\0")
     expected = {name for name in listed if name and (ROOT / name).is_file()}
-    found = {
-        str(path.relative_to(installed / "hpcflow" / "_shipped")) for path in installed.rglob("_shipped/**/*")
-    }
+    found = {str(path.relative_to(installed / "hpcflow" / "_shipped")) for path in installed.rglob("_shipped/**/*")}
     assert expected
     assert expected - found == set()
 
