@@ -18,6 +18,13 @@ HEAD = """\
 This page is generated from the commands' own `--help`. What the exit codes mean is on
 [a page of its own](exit-codes.md). Every command works on the campaign of the current
 directory, or of one above it, unless `-C` names another.
+
+To have the Tab key complete commands and options, add one line to your `~/.bashrc` (or
+`zsh_source` and `fish_source` to the files of these shells):
+
+```bash
+eval "$(_HPCFLOW_COMPLETE=bash_source hpcflow)"
+```
 """
 
 
