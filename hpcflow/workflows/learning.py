@@ -1,0 +1,303 @@
+"""``workflow: learning``: from a few structures and a reference method to a tested committee of MACE models.
+
+It uses nothing but the public workflow API: copy it into a campaign as ``flow.py`` and change what you like.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hpcflow as hf
+from hpcflow.errors import UserError
+
+if TYPE_CHECKING:
+    from hpcflow.handles import Call, Files, Frames, Handle
+
+
+def learning(
+    run: hf.Run,
+    start: hf.Structures,
+    calculator: str = "tblite.ase.TBLite",
+    arguments: dict[str, Any] = {},  # noqa: B006 read only; msgspec copies it
+    iterations: int = 5,
+    members: int = 4,
+    foundation: str | None = None,
+    copies: int = 10,
+    rattle: float = 0.05,
+    strain: float = 0.02,
+    isolated_atoms: bool = True,
+    valid: float = 0.1,
+    test: float = 0.1,
+    mace: dict[str, Any] = {},  # noqa: B006
+    refine: dict[str, Any] = {"lr": 0.001},  # noqa: B006
+    scratch_every: int = 3,
+    walkers: int = 8,
+    temperatures: list[float] = [300.0],  # noqa: B006
+    pressures: list[float] = [],  # noqa: B006
+    steps: int = 1000,
+    every: int = 20,
+    timestep: float = 0.5,
+    friction: float = 0.01,
+    guards: dict[str, float] = {},  # noqa: B006
+    lo: float = 0.05,
+    hi: float = 0.25,
+    lo_quantile: float | None = None,
+    max_new: int = 200,
+    min_new: int = 10,
+    control: float = 0.05,
+    stress: bool | None = None,
+    force_cap: float | None = 50.0,
+    min_labelled: float = 0.95,
+    judge: dict[str, float] = {},  # noqa: B006
+    accurate: float = 0.95,
+    improvement: float = 0.05,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> None:
+    """Train a committee, let it explore, label what it is unsure of, and train again.
+
+    Each iteration trains, explores, selects, labels, judges and tests, in this order; the committee is tested on frames
+    that include what it has just found. In the end a last committee is trained on everything, and all
+    committees are compared on the last test set.
+
+    Parameters
+    ----------
+    start
+        Extended XYZ file or files. Frames with REF_energy and REF_forces need no label.
+    calculator
+        Dotted name of an ASE calculator, or ``module:function`` or ``file.py:function`` of a function that labels one frame,
+        such as ``hpcflow.tasks.reference_cp2k:cp2k``.
+    arguments
+        Its keyword arguments. A text that names a file of the campaign stands for that file.
+    iterations
+        At most so many.
+    members
+        Models in the committee, which differ in their seed.
+    foundation
+        Model file that the first committee starts from.
+    copies, rattle, strain
+        Distorted copies of each start frame without a label: how many, and the standard deviations of displacements
+        (Å) and strain.
+    isolated_atoms
+        Label an isolated atom of each element; its energy is the element's E0.
+    valid, test
+        Fractions of the validation and test sets.
+    mace
+        Options of mace_run_train by their own names.
+    refine
+        Options in their place where training goes on from the models before.
+    scratch_every
+        Train from scratch in every so many-th iteration; 1 means always, 0 only in the first.
+    walkers, temperatures, pressures
+        How many walkers, and the ladders of their temperatures (K) and pressures (bar; none: the cell stays).
+    steps, every, timestep, friction
+        Molecular dynamics of a walker in each iteration: steps, steps from one kept frame to the next, fs, 1/fs.
+    guards
+        What stops a walker besides ``hi``: force (eV/Å), distance (sum of radii), temperature (target), volume (fraction).
+    lo, hi, lo_quantile
+        Trust levels on the force deviation of the committee in eV/Å; ``lo`` rises to this quantile where that is higher.
+    max_new, min_new, control
+        Frames to label per iteration: at most, at least, and the fraction of random picks on top.
+    stress
+        Whether to label stress; by default where the structure is periodic.
+    force_cap
+        A label with a larger force (eV/Å) is refused.
+    min_labelled
+        The campaign waits for a person if a smaller fraction of the labels succeeds.
+    judge
+        Limits for discarding labels and resetting walkers: discard_energy, discard_force, outlier, reset_energy,
+        reset_force (see hpcflow.tasks.judging).
+    accurate, improvement
+        Stop when two iterations running found this fraction of frames accurate, and the last training lowered the test
+        force error by less than this fraction.
+    device, dtype
+        Of the models: auto, cpu or cuda; auto, float32 or float64.
+    """
+    from hpcflow.tasks import evaluation, judging, sampling, seeding, selection, splitting, training
+
+    if members < 2:
+        raise UserError("workflow learning: members must be 2 or more; one model has no opinion of its own errors")
+    labeller, label_parameters = _labeller(run, calculator, arguments, stress, force_cap)
+    options = {**({"loss": "stress", "compute_stress": True} if pressures else {}), **mace}
+    on = {"device": device, "dtype": dtype}
+    split_parameters = {"valid": valid, "test": test, "seed": run.seed}
+
+    def label(frames: Frames) -> Handle:
+        return run.map(
+            labeller, frames, name="label", task_class="reference", min_success=min_labelled, parameters=label_parameters
+        )
+
+    def train(number: int, sets: Call, before: Files | None) -> Files:
+        scratch = before is None or (scratch_every > 0 and number % scratch_every == 0)
+        start_from = [Path(foundation)] if foundation and before is None else [] if scratch else list(before or [])
+        trained = run.map(
+            training.train,
+            [
+                {"member": member, **({"previous": start_from[member % len(start_from)]} if start_from else {})}
+                for member in range(members)
+            ],
+            name="train",
+            task_class="training",
+            train=sets.file("train.xyz"),
+            valid=sets.file("valid.xyz"),
+            options=options,
+            refine=refine,
+            device=device,
+        )
+        models = trained.files("model")
+        if len(models) < 2:
+            raise UserError(
+                f"{trained.key}: {len(models)} of {members} models could be trained, a committee needs 2. "
+                "Look with: hpcflow explain train; compute them again with: hpcflow resume --retry-failed"
+            )
+        sizes = {name: sets.result()[name] for name in splitting.SIDES}
+        run.metrics({"iteration": number, "frames": sizes, "training": list(trained.results())})
+        return models
+
+    def compare(committees: list[tuple[str, Files]], sets: Call) -> Handle:
+        return run.map(
+            evaluation.compare,
+            [{"name": name, "models": models} for name, models in committees],
+            name="test",
+            task_class="evaluation",
+            frames=sets.file("test.xyz"),
+            lo=lo,
+            hi=hi,
+            stress=bool(pressures),
+            **on,
+        )
+
+    prepared = run.call(
+        seeding.prepare,
+        hf.frames(start),
+        name="seed",
+        copies=copies,
+        rattle=rattle,
+        strain=strain,
+        isolated=isolated_atoms,
+        seed=run.seed,
+    )
+    placed = run.call(
+        seeding.place_walkers,
+        hf.frames(start),
+        name="walkers",
+        number=walkers,
+        temperatures=temperatures,
+        pressures=pressures,
+    )
+    new = hf.concat(hf.frames(prepared.file("labelled.xyz")), label(prepared.frames()).frames())
+    sets = run.call(splitting.split, new, name="split", **split_parameters)
+
+    places = placed.frames()
+    committees: list[tuple[str, Files]] = []
+    history: list[dict[str, Any]] = []
+    for i in run.iterations(iterations):
+        models = train(i, sets, committees[-1][1] if committees else None)
+        committees.append((f"iteration {i}", models))
+        explored = run.map(
+            sampling.explore,
+            places,
+            name="explore",
+            task_class="evaluation",
+            models=models,
+            steps=steps,
+            every=every,
+            timestep=timestep,
+            friction=friction,
+            guards={**guards, "deviation": hi},
+            **on,
+        )
+        chosen = run.map(
+            selection.select,
+            [explored.frames()],
+            name="select",
+            task_class="evaluation",
+            models=models,
+            already=[sets.file(f"{side}.xyz") for side in splitting.SIDES],
+            lo=lo,
+            hi=hi,
+            lo_quantile=lo_quantile,
+            max_new=max_new,
+            min_new=min_new,
+            control=control,
+            seed=run.seed,
+            **on,
+        )
+        picked = chosen.results()[0]
+        run.metrics({"explore": {**picked["explored"], "walkers": list(explored.results())}, "select": picked["select"]})
+        labels = label(chosen.frames())
+        verdict = run.call(judging.judge, labels.frames(), name="judge", selected=chosen.frames(), **judge)
+        judged = verdict.result()
+        sets = run.call(
+            splitting.split,
+            verdict.frames(),
+            name="split",
+            earlier=[sets.file(f"{side}.xyz") for side in splitting.SIDES],
+            **split_parameters,
+        )
+        tested = compare(committees[-2:], sets).results()
+        entry = {
+            "test": tested[-1],
+            "test_before": tested[0] if len(tested) > 1 else None,
+            "labels": {"asked": picked["select"]["selected"], **judged},
+        }
+        history.append({**entry, "fractions": picked["explored"]["fractions"]})
+        decision = run.call(
+            judging.decide, _brief(history), name="decide", accurate=accurate, improvement=improvement
+        ).result()
+        run.metrics({**entry, "decision": decision})
+        if decision["stop"] or i + 1 == iterations:
+            break
+        places = run.call(
+            seeding.advance_walkers,
+            explored.frames(),
+            name="advance",
+            starts=placed.frames(),
+            reset=judged["reset"],
+            iteration=i + 1,
+        ).frames()
+
+    with run.scope("final"):
+        models = train(len(committees), sets, committees[-1][1] if committees else None)
+        committees.append(("final", models))
+        tested = compare(committees, sets).results()
+        run.metrics(
+            {
+                "test": tested[-1],
+                "curve": [{key: line[key] for key in CURVE} for line in tested],
+                "models": [str(model.path.relative_to(run.campaign)) for model in models],
+            }
+        )
+
+
+CURVE = ("name", "frames", "energy_rmse", "energy_mae", "force_rmse", "force_mae")
+
+
+def _brief(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the decision needs to know of each iteration."""
+    return [
+        {
+            "fractions": entry["fractions"],
+            "test": {"force_rmse": entry["test"]["force_rmse"]},
+            "test_before": entry["test_before"] and {"force_rmse": entry["test_before"]["force_rmse"]},
+        }
+        for entry in history
+    ]
+
+
+def _labeller(
+    run: hf.Run, calculator: str, arguments: dict[str, Any], stress: bool | None, force_cap: float | None
+) -> tuple[Any, dict[str, Any]]:
+    """The function that labels one frame, and its parameters."""
+    from hpcflow.functions import load_function
+    from hpcflow.tasks import reference
+
+    common = {"stress": stress, "force_cap": force_cap}
+    if ":" not in calculator:
+        return reference.ase_calculator, {"calculator": calculator, "arguments": arguments, **common}
+    named = {
+        key: Path(value) if isinstance(value, str) and (run.campaign / value).is_file() else value
+        for key, value in arguments.items()
+    }
+    return load_function(calculator, run.campaign), {**common, **named}
