@@ -109,6 +109,8 @@ def _retry(state: State, entry: Entry) -> None:
     for task in members(entry["tasks"]):
         array.forgiven[task] = array.attempts.get(task, 1)
         array.charges.pop(task, None)
+        for spent in ("cut_short", "oom"):
+            array.escalation.get(task, {}).pop(spent, None)
         if status[task] == FAILED:
             status[task] = OPEN
             array.failed -= 1
@@ -120,7 +122,26 @@ def _retry(state: State, entry: Entry) -> None:
 
 def _duplicate(state: State, entry: Entry) -> None:
     array = state.campaign.arrays[entry["array"]]
-    array.kept[entry["task"]] = entry["kept"]
+    for worker, spans in entry["kept"].items():
+        array.kept.update(dict.fromkeys(members(spans), worker))
+
+
+def _pardon(state: State, entry: Entry) -> None:
+    """A worker left as broken: its first failures were its own fault, once for each task."""
+    array = state.campaign.arrays[entry["array"]]
+    status = state.status[entry["array"]]
+    array.pardoned.append(entry["worker"])
+    for task in entry["tasks"]:
+        if task in array.broken:
+            continue
+        array.broken.append(task)
+        charges = array.charges.setdefault(task, {})
+        charges["error"] = charges.get("error", 0) - 1
+        if status[task] == FAILED:
+            status[task] = OPEN
+            array.failed -= 1
+            array.reasons.pop(task, None)
+            array.loose[task] = Loose("broken")
 
 
 def _hold(state: State, entry: Entry) -> None:
@@ -135,7 +156,7 @@ def _done(state: State, entry: Entry) -> None:
     # A finished array costs nothing per task: its results file knows the rest.
     array.attempts, array.charges, array.forgiven, array.escalation = {}, {}, {}, {}
     array.seen, array.loose, array.kept, array.requests, array.broken = {}, {}, {}, [], []
-    array.workers, array.lists, array.closed, array.reasons = {}, {}, {}, {}
+    array.workers, array.lists, array.closed, array.reasons, array.pardoned = {}, {}, {}, {}, []
     state.status.pop(entry["array"], None)
 
 
@@ -178,6 +199,8 @@ def _refused(state: State, entry: Entry) -> None:
 
 def _ended(state: State, entry: Entry) -> None:
     job = state.campaign.jobs[entry["job"]]
+    if job.array in state.campaign.arrays:
+        state.campaign.arrays[job.array].barren = entry.get("barren", 0)
     job.ended = True
     job.cause = entry["cause"]
     job.elements, job.absent, job.reason = {}, {}, ""
@@ -249,6 +272,7 @@ _RULES: dict[str, Callable[[State, Entry], None]] = {
     "escalate": _escalate,
     "retry": _retry,
     "duplicate": _duplicate,
+    "pardon": _pardon,
     "hold": _hold,
     "done": _done,
     "reopen": _reopen,

@@ -111,14 +111,12 @@ def _locate(
 
 
 def write_results(array: Path, state: ArrayState, status: bytearray) -> None:
-    """Write ``results`` of an array whose tasks are all decided, whole, or leave the one that is there.
+    """Write ``results`` of an array whose tasks are all decided, whole; what a kill left behind is replaced.
 
     The bytes depend only on the accepted records, so whoever writes it writes the same.
     """
     if OPEN in status:
         raise ValueError(f"{array.name}: some tasks are not decided")
-    if (array / "results").exists():
-        return
     files: dict[str, bytes | mmap.mmap] = {}
     places = _locate(array, state, status, files)
     head: dict[str, Any] = {

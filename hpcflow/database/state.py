@@ -64,6 +64,8 @@ class WorkerState(msgspec.Struct):
     """Records that brought the array forward: results, counted failures, newer checkpoints."""
     settled: bool = False
     """It is gone, and what it left undone has been taken back."""
+    woke: bool = False
+    """It went on after it had been taken for dead."""
 
 
 class Loose(msgspec.Struct):
@@ -127,6 +129,8 @@ class ArrayState(msgspec.Struct):
     """What the next attempt of a task gets instead of its class's share: memory, walltime, rung."""
     broken: list[int] = []
     """Tasks that were among the first failures of a worker that left as broken."""
+    pardoned: list[str] = []
+    """Workers that left as broken and whose failures have been taken off their tasks."""
     seen: dict[int, list[int]] = {}
     """Attempts of a task whose failed or unfinished record was counted."""
     loose: dict[int, Loose] = {}
@@ -142,6 +146,8 @@ class ArrayState(msgspec.Struct):
     """Jobs in a row that brought neither a finished task nor a newer checkpoint."""
     hold: str = ""
     """Why no more jobs are submitted for it, if so."""
+    cleared: bool = False
+    """Its workplace has been removed."""
 
     @property
     def open(self) -> int:

@@ -6,14 +6,18 @@ Nothing is copied: the workers' files are the results as long as an array is liv
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 from hpcflow.database import records
-from hpcflow.database.state import FAILED, OPEN, SUCCEEDED, ArrayState, Flight, Loose, WorkerState
+from hpcflow.database.state import FAILED, OPEN, SUCCEEDED, ArrayState, Flight, Loose, WorkerState, ranges
 from hpcflow.engine.engine import Engine
 
 _BLOCK = 16 << 20
+
+Repeats = dict[int, set[str]]
+"""Tasks that turned out to have more than one result, and the workers that brought the later ones."""
 
 
 def collect(engine: Engine) -> None:
@@ -30,19 +34,34 @@ def collect_array(engine: Engine, array: ArrayState) -> None:
         entries = [(e.name, e.stat().st_size) for e in os.scandir(out) if not e.name.endswith(".d")]
     except FileNotFoundError:
         return
+    repeats: Repeats = {}
     for name, size in sorted(entries):
         worker = array.workers.get(name)
         if worker is None:
-            worker = array.workers[name] = WorkerState(grown=engine.now())
+            job, element = _origin(name)
+            worker = array.workers[name] = WorkerState(job=job, element=element, grown=engine.now())
             engine.changed = True
         if size != worker.size:
             worker.size = size
             worker.grown = engine.now()
+            if worker.settled:  # it was only asleep: what it takes from now on may have to be taken back
+                worker.settled, worker.woke = False, True
         if size > worker.offset:
-            _read(engine, array, out / name, name, worker)
+            _read(engine, array, out / name, name, worker, repeats)
+    if repeats:
+        _note_repeats(engine, array, repeats)
 
 
-def _read(engine: Engine, array: ArrayState, path: Path, name: str, worker: WorkerState) -> None:
+def _origin(name: str) -> tuple[str, int]:
+    """Job and element of a worker by the name of its file: it may die before it says hello."""
+    job, _, rest = name.partition(".")
+    element = rest.partition("-")[0]
+    return (job, int(element)) if element.isdigit() else ("", 0)
+
+
+def _read(
+    engine: Engine, array: ArrayState, path: Path, name: str, worker: WorkerState, repeats: Repeats
+) -> None:
     status = engine.state.status[array.number]
     with open(path, "rb") as stream:
         stream.seek(worker.offset)
@@ -50,7 +69,7 @@ def _read(engine: Engine, array: ArrayState, path: Path, name: str, worker: Work
         data = stream.read(_BLOCK)
         while True:
             for record in records.scan(data, worker.offset - base):
-                _apply(engine, array, status, name, worker, record.header)
+                _apply(engine, array, status, name, worker, record.header, repeats)
                 worker.offset = base + record.end
                 engine.changed = True
             # A record may be longer than a block; read on only if there is more to read.
@@ -68,10 +87,11 @@ def _apply(
     name: str,
     worker: WorkerState,
     header: dict[str, Any],
+    repeats: Repeats,
 ) -> None:
     kind = header["kind"]
     if kind == "task":
-        _task(engine, array, status, name, worker, header)
+        _task(engine, array, status, name, worker, header, repeats)
     elif kind == "start":
         worker.flight[str(header["slot"])] = Flight(header["list"], list(header["tasks"]))
         worker.last = header["time"]
@@ -88,7 +108,9 @@ def _apply(
         worker.message = header.get("message", "")
         worker.last = header["time"]
         if header.get("broken"):
-            _uncharge(array, status, worker, header["broken"])
+            # The first failures of a worker that left as broken are its own fault: decide acts on that.
+            worker.broken = list(header["broken"])
+            worker.progress = 0
 
 
 def _task(
@@ -98,6 +120,7 @@ def _task(
     name: str,
     worker: WorkerState,
     header: dict[str, Any],
+    repeats: Repeats,
 ) -> None:
     task, attempt = header["task"], header["attempt"]
     seconds = header.get("seconds", 0.0)
@@ -109,23 +132,26 @@ def _task(
     worker.busy += seconds
     worker.last = max(worker.last, header.get("start", 0.0) + seconds)
     if header["state"] == "succeeded":
-        if status[task] == OPEN:
+        taken = "taken" in header
+        keeper = array.kept.get(task, name)
+        if status[task] == FAILED:
+            array.wasted += cost  # too late: it was given up
+        elif status[task] == SUCCEEDED or (keeper != name and keeper in array.workers):
+            array.repeated += 1
+            array.wasted += cost
+            if task not in array.kept:
+                repeats.setdefault(task, set()).add(name)
+        elif not taken and header.get("files") and not _promote(engine, array, name, task, attempt, header["files"]):
+            array.wasted += cost
+            array.loose[task] = Loose("lost")  # a result without its files is none
+        else:
             status[task] = SUCCEEDED
             array.succeeded += 1
             array.loose.pop(task, None)
             array.seconds += seconds
-            if "taken" not in header:
+            if not taken:
                 array.core_seconds += cost
             worker.progress += 1
-            if header.get("files") and "taken" not in header:
-                _promote(engine, array, name, task, attempt)
-        elif status[task] == SUCCEEDED and array.kept.get(task) != name:
-            array.repeated += 1
-            array.wasted += cost
-            if task not in array.kept:
-                engine.record("duplicate", array=array.number, task=task, kept=_keeper(array, engine, task, name))
-        else:
-            array.wasted += cost
         return
     seen = array.seen.setdefault(task, [])
     if attempt in seen:
@@ -141,56 +167,63 @@ def _task(
             array.core_seconds += cost
         else:
             array.wasted += cost
-            _note_unfinished(array, task)
+            if attempt > array.forgiven.get(task, 0):
+                _note_unfinished(array, task)
     else:
         reason = header.get("reason", "error")
         source = _checkpoint(engine, array, name, task, attempt)
         array.wasted += cost
-        if reason == "input changed":
-            engine.attention(f"array {array.number}", header.get("message", "an input file has changed"))
-            engine.record("hold", array=array.number, reason="an input file has changed")
-        elif attempt > array.forgiven.get(task, 0):
+        if reason != "input changed" and attempt > array.forgiven.get(task, 0):
             charges = array.charges.setdefault(task, {})
             charges[reason] = charges.get(reason, 0) + 1
     if attempt < array.attempts.get(task, 1):
         return  # it has been cut into a newer list already
     array.loose[task] = Loose(reason, source)
+    if reason == "input changed" and not array.hold:
+        engine.record("hold", array=array.number, reason="an input file has changed")
+        engine.attention(
+            f"array {array.number}",
+            f"{array.key}: {header.get('message', 'an input file has changed')}. Put the file back as it was and type: "
+            "hpcflow resume\nOr compute with what it holds now: hpcflow submit",
+        )
 
 
-def _keeper(array: ArrayState, engine: Engine, task: int, newcomer: str) -> str:
-    """Which other worker holds the result of a task that was counted first."""
+def _note_repeats(engine: Engine, array: ArrayState, repeats: Repeats) -> None:
+    """Journal whose result counts where there are several: the one that was accepted first, for ever."""
     out = engine.path(array) / "work" / "out"
+    kept: dict[str, list[int]] = {}
+    wanted = set(repeats)
     for name, worker in sorted(array.workers.items()):
-        if name == newcomer:
-            continue
         with open(out / name, "rb") as stream:
             data = stream.read(worker.offset)
         for record in records.scan(data):
             header = record.header
-            if header["kind"] == "task" and header["task"] == task and header["state"] == "succeeded":
-                return name
-    return newcomer
+            if header["kind"] == "task" and header["task"] in wanted and header["state"] == "succeeded":
+                if name not in repeats[header["task"]]:
+                    kept.setdefault(name, []).append(header["task"])
+                    wanted.discard(header["task"])
+    for task in wanted:  # one worker did it twice
+        kept.setdefault(min(repeats[task]), []).append(task)
+    spans = {name: ranges(sorted(tasks)) for name, tasks in sorted(kept.items())}
+    engine.record("duplicate", array=array.number, kept=spans)
 
 
-def _promote(engine: Engine, array: ArrayState, name: str, task: int, attempt: int) -> None:
-    """Move what an accepted task keeps to where it stays. Doing it twice does nothing."""
-    if engine.read_only:
-        return
-    engine.verify()
+def _promote(
+    engine: Engine, array: ArrayState, name: str, task: int, attempt: int, files: list[tuple[str, int, str]]
+) -> bool:
+    """Move what an accepted task keeps to where it stays; False if it is not there. Doing it twice does nothing."""
     path = engine.path(array)
     source = path / "work" / "out" / f"{name}.d" / f"{task}.{attempt}"
     target = path / "files" / str(task)
-    if target.exists():
-        return
+    if engine.read_only:
+        return True
+    if not source.exists():
+        return all((target / kept).is_file() and (target / kept).stat().st_size == size for kept, size, _ in files)
+    engine.verify()
     target.parent.mkdir(exist_ok=True)
-    try:
-        os.rename(source, target)
-    except FileNotFoundError:
-        engine.attention(
-            f"array {array.number}",
-            f"{source}: the files that task {task} of {array.key} kept are gone; compute it again with: "
-            f"hpcflow drop --rerun {array.name}/{task}",
-        )
+    shutil.rmtree(target, ignore_errors=True)  # of an attempt whose record was lost with its worker's file
+    os.rename(source, target)
+    return True
 
 
 def _checkpoint(engine: Engine, array: ArrayState, name: str, task: int, attempt: int) -> str:
@@ -207,21 +240,3 @@ def _note_unfinished(array: ArrayState, task: int) -> None:
     """Count attempts that ended with the walltime and left nothing to go on from."""
     escalation = array.escalation.setdefault(task, {})
     escalation["cut_short"] = escalation.get("cut_short", 0) + 1
-
-
-def _uncharge(array: ArrayState, status: bytearray, worker: WorkerState, tasks: list[int]) -> None:
-    """The first failures of a worker that left as broken are its own fault, once for each task."""
-    worker.broken = list(tasks)
-    worker.progress = 0
-    for task in tasks:
-        if task in array.broken:
-            continue
-        array.broken.append(task)
-        charges = array.charges.get(task)
-        if charges:
-            charges["error"] = charges.get("error", 0) - 1
-        if status[task] == FAILED:
-            status[task] = OPEN
-            array.failed -= 1
-            array.reasons.pop(task, None)
-            array.loose[task] = Loose("broken")

@@ -6,6 +6,7 @@ Retries, escalation, stragglers and resources of single tasks are all the same t
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def decide(engine: Engine) -> None:
     """Take back what is undone, cut new lists of chunks, and close what is finished."""
     for array in list(engine.live_arrays()):
         decide_array(engine, array)
-    _decide_jobs(engine)
+    decide_jobs(engine)
 
 
 def decide_array(engine: Engine, array: ArrayState) -> None:
@@ -61,8 +62,12 @@ def decide_array(engine: Engine, array: ArrayState) -> None:
     gone = [
         (name, worker)
         for name, worker in sorted(array.workers.items())
-        if not worker.settled and (name in array.closed or worker_is_gone(engine, array, name, worker))
+        if not worker.settled
+        and ((name in array.closed and not worker.woke) or worker_is_gone(engine, array, name, worker))
     ]
+    for name, worker in gone:
+        if worker.broken and name not in array.pardoned:
+            engine.record("pardon", array=array.number, worker=name, tasks=worker.broken)
     if gone:
         _take_back(engine, array, gone)
     _give_up(engine, array)
@@ -241,6 +246,8 @@ def _give_up(engine: Engine, array: ArrayState) -> None:
 
 def _cut(engine: Engine, array: ArrayState) -> None:
     """Give out every task that no live chunk holds, in one more list for each set of resources."""
+    if array.hold and array.lists:
+        return  # workers that still run must not meet what it is held for again and again
     if not array.lists:
         status = engine.state.status[array.number]
         fresh = [t for t in range(array.count) if status[t] == OPEN]
@@ -331,14 +338,14 @@ def expected_slots(engine: Engine, array: ArrayState, request: dict[str, Any], t
 # -- jobs ----------------------------------------------------------------------------------------
 
 
-def _decide_jobs(engine: Engine) -> None:
+def decide_jobs(engine: Engine, only: ArrayState | None = None) -> None:
     """Close jobs of which nothing is left, and stop arrays whose jobs bring nothing."""
     workers: dict[str, list[WorkerState]] = {}
     for array in engine.state.campaign.arrays.values():
         for worker in array.workers.values():
             workers.setdefault(worker.job, []).append(worker)
     for job in list(engine.state.campaign.jobs.values()):
-        if job.ended:
+        if job.ended or (only is not None and job.array != only.number):
             continue
         mine = workers.get(job.token, [])
         if not _job_is_over(engine, job, mine):
@@ -352,10 +359,10 @@ def _decide_jobs(engine: Engine) -> None:
             continue
         progress = any(worker.progress for worker in mine)
         cause = _cause_of_job(job, mine, array)
-        engine.record("ended", job=job.number, cause=cause)
-        # A job that comes when all work is taken leaves without a word; that is no failure of it.
-        surplus = not mine and unclaimed(engine, array).get(job.resources, 0) == 0
-        array.barren = 0 if progress or surplus else array.barren + 1
+        # Neither an intent that never became a job nor one that came when all work was taken has failed.
+        surplus = not job.id or (not mine and unclaimed(engine, array).get(job.resources, 0) == 0)
+        barren = 0 if progress else array.barren if surplus else array.barren + 1
+        engine.record("ended", job=job.number, cause=cause, barren=barren)
         if array.barren >= MOST_BARREN and not array.hold:
             evidence = cause + _log_tail(engine, array, job)
             engine.record("hold", array=array.number, reason="its jobs bring nothing")
@@ -372,10 +379,11 @@ def _job_is_over(engine: Engine, job: JobState, mine: list[WorkerState]) -> bool
         settle = engine.site(job.site).scheduler.settle
         waited = engine.now() - job.intended
         return job.misses >= 2 and waited > job.walltime + settle or (settle == 0 and job.misses >= 1)
-    if all(worker.settled for worker in mine) and len(mine) >= job.width * job.nodes:
-        return True
-    return all(element_is_gone(engine, job, index) for index in range(job.width)) and all(
-        worker.settled for worker in mine
+    brought = Counter(worker.element for worker in mine)
+    waiting = (State.QUEUED.value, State.HELD.value)  # again, where it has brought its workers: it was requeued
+    return all(worker.settled for worker in mine) and all(
+        (brought[i] >= job.nodes and job.elements.get(i) not in waiting) or element_is_gone(engine, job, i)
+        for i in range(job.width)
     )
 
 

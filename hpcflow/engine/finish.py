@@ -45,6 +45,8 @@ def clear_workplace(engine: Engine, array: ArrayState) -> None:
         shutil.rmtree(gone, ignore_errors=True)
         work.rename(gone)
     shutil.rmtree(path / ".work-gone", ignore_errors=True)
+    array.cleared = not (path / ".work-gone").exists()
+    engine.changed = True
 
 
 def _join_scripts(path: Path) -> None:
@@ -61,8 +63,7 @@ def _join_scripts(path: Path) -> None:
 
 
 def clear_finished(engine: Engine) -> None:
-    """Remove workplaces that a kill between the journal line and the removal left behind."""
+    """Remove workplaces that are still there: after a kill, or because something was still writing in them."""
     for array in engine.state.campaign.arrays.values():
-        path = engine.path(array)
-        if array.done and ((path / "work").exists() or (path / ".work-gone").exists()):
+        if array.done and not array.cleared:
             clear_workplace(engine, array)

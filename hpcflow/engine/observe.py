@@ -104,7 +104,8 @@ def _visible_workers(engine: Engine) -> None:
             if worker.settled or worker.goodbye or not worker.pid:
                 continue
             job = jobs.get(worker.job)
-            if job is not None and engine.scheduler(job.site).visible(worker.host, worker.pid, worker.start) is False:
+            site = engine.state.campaign.site if job is None else job.site
+            if engine.scheduler(site).visible(worker.host, worker.pid, worker.start) is False:
                 engine.gone.add((array.number, name))
 
 
@@ -117,8 +118,10 @@ def worker_is_gone(engine: Engine, array: ArrayState, name: str, worker: WorkerS
         return True
     job = next((j for j in engine.state.campaign.jobs.values() if j.token == worker.job), None)
     site = job.site if job is not None else engine.state.campaign.site
-    settle = engine.site(site).scheduler.settle
-    if engine.now() - worker.grown < settle:
+    scheduler = engine.site(site).scheduler
+    # No listing will say anything of a worker that somebody else's job or a bare shell brought: wait for its beats.
+    silence = max(scheduler.settle, 3 * scheduler.beat) if job is None else scheduler.settle
+    if engine.now() - worker.grown < silence:
         return False
     if job is None:
         return True

@@ -14,13 +14,17 @@ from hpcflow.database.files import digest_file, file_stamp, write_whole
 from hpcflow.database.results import Accepted, read_records
 from hpcflow.database.state import FAILED, SUCCEEDED, ArrayState, Freeze, members, ranges
 from hpcflow.engine.collect import collect_array
-from hpcflow.engine.decide import decide_array
+from hpcflow.engine.decide import decide_array, decide_jobs
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.observe import observe
 from hpcflow.engine.submit import cancel_array, submit_array
 from hpcflow.errors import UserError
 from hpcflow.session import NotReady
 from hpcflow.structures.joined import write_by_content
+
+
+CALL_WALLTIME = 1800.0
+"""Bound of ``run.call`` in seconds: the tick holds the lock meanwhile, so this is for light work only."""
 
 
 class Changed(NotReady):
@@ -277,7 +281,10 @@ class ReplaySession:
         """Run the task of a call to its end, as a local job like any other."""
         engine = self.engine
         pause = 0.01
+        began = engine.now()
         while not array.done:
+            if engine.now() - began > CALL_WALLTIME and not array.hold:
+                self._stop_call(array)
             if array.hold:
                 raise NotReady([array.number])
             submit_array(engine, array)
@@ -287,6 +294,7 @@ class ReplaySession:
             observe(engine, calls_only=True)
             collect_array(engine, array)
             decide_array(engine, array)
+            decide_jobs(engine, array)
         if array.failed:
             failed = next(self._failed(array))
             tail = failed.output.strip().splitlines()[-12:]
@@ -298,6 +306,15 @@ class ReplaySession:
             engine.attention(f"array {array.number}", message)
             raise NotReady([], message)
         return array
+
+    def _stop_call(self, array: ArrayState) -> None:
+        cancel_array(self.engine, array)
+        self.engine.record("hold", array=array.number, reason="it took too long for a call")
+        self.engine.attention(
+            f"array {array.number}",
+            f"{array.key}: ran for {CALL_WALLTIME / 60:.0f} minutes, the bound of run.call, while the campaign waited. "
+            "Make it a step of its own with run.map(..., task_class=...), then type: hpcflow submit",
+        )
 
     def wait(self, arrays: Sequence[int]) -> None:
         raise NotReady(arrays)

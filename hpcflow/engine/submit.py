@@ -14,7 +14,7 @@ from hpcflow.engine.width import (
     UNLIMITED,
     array_site,
     most_workers,
-    queued_elements,
+    queued_workers,
     slots_per_worker,
     unclaimed,
     wanted_elements,
@@ -59,7 +59,7 @@ def _elements(engine: Engine, array: ArrayState, resources: str | None = None) -
     queued = running = 0
     for job in _live_jobs(engine, array, resources):
         mine = _workers_of(array, job)
-        queued += queued_elements(engine, job, len(mine))
+        queued += queued_workers(engine, job, mine)
         running += sum(1 for worker in mine if not worker.settled)
     return queued, running
 
@@ -91,7 +91,7 @@ def _room(engine: Engine, array: ArrayState, request: dict[str, Any]) -> int:
         elif job.site == name and not job.ended:
             owner = engine.state.campaign.arrays[job.array]
             mine = _workers_of(owner, job)
-            alive = queued_elements(engine, job, len(mine)) + sum(1 for worker in mine if not worker.settled)
+            alive = queued_workers(engine, job, mine) + sum(1 for worker in mine if not worker.settled)
             used += alive
             used_cores += alive * job.slots * job.cores
     if site.scheduler.kind == "local":

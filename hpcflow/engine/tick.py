@@ -22,8 +22,7 @@ def tick(engine: Engine, *, submission: bool = False) -> None:
         computed without asking, and a mistake ends the tick with an error. Otherwise a mistake is kept as something
         that needs attention, and what runs goes on.
     """
-    if engine.unwritten or engine.changed:
-        clear_finished(engine)
+    clear_finished(engine)
     write_missing_lists(engine)
     observe(engine)
     collect(engine)

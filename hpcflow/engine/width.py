@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 from hpcflow.database.chunks import claims
-from hpcflow.database.state import ArrayState, JobState
+from hpcflow.database.state import ArrayState, JobState, WorkerState
 from hpcflow.engine.engine import HERE, Engine
 
 UNLIMITED = 1 << 30
@@ -59,13 +60,13 @@ def unclaimed(engine: Engine, array: ArrayState) -> dict[str, int]:
     return left
 
 
-def queued_elements(engine: Engine, job: JobState, said_hello: int) -> int:
-    """Elements of a live job that have not become workers yet and may still do so."""
+def queued_workers(engine: Engine, job: JobState, workers: list[WorkerState]) -> int:
+    """Workers that a live job may still bring: of elements that are not gone and have not brought them."""
     settle = engine.site(job.site).scheduler.settle
     if not job.id and job.misses >= (1 if settle == 0 else 2):
         return 0  # looked for twice in good replies and not found: no longer counted on
-    gone = sum(1 for index in range(job.width) if index in job.absent)
-    return max(0, job.width * job.nodes - said_hello - gone * job.nodes)
+    brought = Counter(worker.element for worker in workers)
+    return sum(max(0, job.nodes - brought[i]) for i in range(job.width) if i not in job.absent)
 
 
 def wanted_elements(chunks: int, slots: int) -> int:
