@@ -8,10 +8,11 @@ import click
 
 from hpcflow.cli.campaign import campaign_option, one_tick, open_database, tell
 from hpcflow.cli.table import show
-from hpcflow.database.database import Database, find_campaign
-from hpcflow.engine.engine import Engine
+from hpcflow.database.database import Database
+from hpcflow.engine.engine import Engine, open_engine
 from hpcflow.engine.retry import disown, release, retry_failed
 from hpcflow.engine.summary import summarize
+from hpcflow.errors import UserError
 
 
 @click.command()
@@ -24,13 +25,11 @@ def resume(directory: Path | None, **flags: bool) -> None:
 
     Example: hpcflow resume --retry-failed
     """
-    if flags["moved"] or flags["copied"]:
-        Database(find_campaign(directory)).accept_place(copy=flags["copied"])
     database = open_database(directory)
+    if flags["moved"] or flags["copied"]:
+        _settle_place(database, copied=flags["copied"])
 
     def before(engine: Engine) -> None:
-        if flags["copied"]:
-            disown(engine)
         release(engine)
         if flags["retry_failed"]:
             count = retry_failed(engine)
@@ -39,3 +38,14 @@ def resume(directory: Path | None, **flags: bool) -> None:
     engine = one_tick(database, patience=2.0, before=before)
     tell(engine)
     show(summarize(engine))
+
+
+def _settle_place(database: Database, copied: bool) -> None:
+    """Make this the campaign's place. A copy first gives up what belongs to the original."""
+    if database.identity()["path"] == str(database.campaign):
+        raise UserError(f"{database.campaign}: the campaign is where it was made; type: hpcflow resume")
+    with open_engine(database, patience=2.0, anywhere=True) as engine:
+        if copied:
+            disown(engine)
+        engine.verify()
+        database.accept_place(copy=copied)

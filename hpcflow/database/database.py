@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from hpcflow.database.files import write_whole
+from hpcflow.database.files import sync_directory, write_whole
 from hpcflow.database.fold import apply
 from hpcflow.database.journal import Journal, epochs
 from hpcflow.database.state import VERSION, ArrayState, State
@@ -41,21 +41,37 @@ class Database:
 
     def create(self) -> None:
         """Make an empty database, unless there is one."""
+        made: list[Path] = []
         try:
-            self.directory.mkdir(exist_ok=True)
-            for name in ("arrays", "code", "data"):
-                (self.directory / name).mkdir(exist_ok=True)
+            for directory in (self.directory, *(self.directory / name for name in ("arrays", "code", "data"))):
+                if not directory.is_dir():
+                    directory.mkdir(exist_ok=True)
+                    made.append(directory)
             if not self.exists:
-                self._write_identity(secrets.token_hex(8))
+                # Of two first submissions at once, one gives the campaign its identity.
+                mine = self.directory / f".campaign.{secrets.token_hex(4)}.tmp"
+                try:
+                    mine.write_bytes(self._identity(secrets.token_hex(8)))
+                    os.link(mine, self.directory / "campaign.json")
+                except FileExistsError:
+                    pass  # the other one did
+                finally:
+                    mine.unlink(missing_ok=True)
+                sync_directory(self.directory)
         except OSError as error:
+            for directory in reversed(made):
+                try:
+                    directory.rmdir()
+                except OSError:
+                    pass  # somebody else uses it by now
             raise UserError(
                 f"{self.directory}: cannot write the database ({error.strerror}). "
                 "A campaign directory must be writable and have space left."
             ) from None
 
-    def _write_identity(self, identity: str) -> None:
+    def _identity(self, identity: str) -> bytes:
         content = {"id": identity, "path": str(self.campaign), "version": VERSION}
-        write_whole(self.directory / "campaign.json", json.dumps(content, indent=1).encode())
+        return json.dumps(content, indent=1).encode()
 
     def identity(self) -> dict[str, Any]:
         """The content of campaign.json, after checking that this version can read the database.
@@ -74,7 +90,9 @@ class Database:
             ) from None
         except ValueError:
             raise DamagedDatabase(f"{path}: is not JSON; restore it from a backup") from None
-        if content.get("version", 0) > VERSION:
+        if not isinstance(content, dict) or not {"id", "path", "version"} <= content.keys():
+            raise DamagedDatabase(f"{path}: lacks id, path or version; restore it from a backup")
+        if content["version"] > VERSION:
             raise UserError(
                 f"{path}: version {content['version']} of the database was written by a newer hpcflow; this one "
                 f"reads up to version {VERSION}. Update with: pip install --upgrade hpcflow-arrays"
@@ -92,9 +110,22 @@ class Database:
             )
 
     def accept_place(self, copy: bool) -> None:
-        """Make this the place of the campaign, as the same one or as a copy with an id of its own."""
-        identity = secrets.token_hex(8) if copy else self.identity()["id"]
-        self._write_identity(identity)
+        """Make this the place of the campaign, as the same one or as a copy with an id of its own.
+
+        Raises
+        ------
+        UserError
+            If it is said to have been moved, and is still where it was.
+        """
+        content = self.identity()
+        before = Path(content["path"])
+        if not copy and before != self.campaign and _is_campaign(before, content["id"], other_than=self.directory):
+            raise UserError(
+                f"{self.campaign}: was not moved: {before} is still there. If this is a copy, type: "
+                "hpcflow resume --copied"
+            )
+        identity = secrets.token_hex(8) if copy else content["id"]
+        write_whole(self.directory / "campaign.json", self._identity(identity))
 
     def load(self) -> tuple[State, Journal, list[dict[str, Any]]]:
         """The state as journal and checkpoint have it now, and the entries newer than the checkpoint.
@@ -119,6 +150,16 @@ class Database:
 
     def newest_epoch(self) -> int:
         return max(epochs(self.directory), default=0)
+
+
+def _is_campaign(path: Path, identity: str, other_than: Path) -> bool:
+    """Whether the campaign of this id stands at a path, in another directory than the given one."""
+    directory = path / ".hpcflow"
+    try:
+        content = json.loads((directory / "campaign.json").read_bytes())
+        return bool(content["id"] == identity) and not directory.samefile(other_than)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # whatever is there now, it is not this campaign
 
 
 def find_campaign(start: Path | None = None) -> Path:

@@ -77,6 +77,8 @@ class Lock:
         """True if the lock was taken without proof that its holder is dead."""
         self._lease = SoftFileLease(path, lease_duration=LEASE, heartbeat_interval=BEAT, thread_local=False)
         self._verified = 0.0
+        self._seen: tuple[str | None, int | None] = (None, None)
+        self._seen_since = 0.0
 
     def __enter__(self) -> Lock:
         deadline = time.monotonic() + self.patience
@@ -101,7 +103,10 @@ class Lock:
 
     def _try(self) -> bool:
         holder = _marker(self.path)
+        silent = self._silence(holder)
         if self._acquire(0):
+            # After so long a silence the lease was taken from somebody who may be asleep and not dead.
+            self.raise_epoch = silent > LEASE - BEAT
             return True
         holder = _marker(self.path) or holder
         if holder is None:
@@ -116,6 +121,13 @@ class Lock:
             if time.time() - (self._beat_time() or 0) / 1e9 < LEASE:
                 return False
         return self._watch(holder)
+
+    def _silence(self, holder: dict[str, str] | None) -> float:
+        """For how long, by our own clock, this holder has shown us no beat."""
+        seen = (None if holder is None else holder.get("token"), self._beat_time())
+        if seen != self._seen or holder is None:
+            self._seen, self._seen_since = seen, time.monotonic()
+        return time.monotonic() - self._seen_since
 
     def _watch(self, holder: dict[str, str]) -> bool:
         """Wait for two beats of a holder on another host; take over if none comes for a lease."""

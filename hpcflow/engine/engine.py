@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from hpcflow.database.database import Database
 from hpcflow.database.fold import apply
 from hpcflow.database.journal import Journal
-from hpcflow.database.lock import Lock
+from hpcflow.database.lock import Lock, LostLock
 from hpcflow.database.state import ArrayState, State
-from hpcflow.errors import UserError
+from hpcflow.errors import Busy, UserError
 
 if TYPE_CHECKING:
     from hpcflow.schedulers.base import Scheduler
@@ -165,18 +166,33 @@ def look(database: Database) -> Engine:
     return Engine(database, state, journal, None)
 
 
+_STORAGE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE,
+}  # fmt: skip
+
+
 @contextmanager
-def open_engine(database: Database, patience: float = 0.0) -> Iterator[Engine]:
+def open_engine(database: Database, patience: float = 0.0, *, anywhere: bool = False) -> Iterator[Engine]:
     """Take the lock and load the state; write the checkpoint on the way out.
+
+    Parameters
+    ----------
+    patience
+        Seconds to wait for another process that runs the engine.
+    anywhere
+        Also if the campaign is not where it was made.
 
     Raises
     ------
     Busy
-        If another process runs the engine.
+        If another process runs the engine, or took over while this one was asleep.
     UserError
         If the database cannot be read or written by this user and version.
     """
-    database.check_place()
+    if anywhere:
+        database.identity()
+    else:
+        database.check_place()
     if not os.access(database.directory, os.W_OK):
         raise UserError(f"{database.directory}: is not writable for you, so the campaign cannot go on from here")
     try:
@@ -191,10 +207,28 @@ def open_engine(database: Database, patience: float = 0.0) -> Iterator[Engine]:
         engine = Engine(database, state, journal, lock)
         engine.unwritten = [entry for entry in entries if entry["kind"] == "cut"]
         engine.changed = bool(entries)
+        if entries:
+            _remove_halves(database.directory)
         try:
             yield engine
         finally:
             journal.close()
         engine.save()
+    except LostLock as error:
+        raise Busy(f"{error}. What this one had not written down yet is done by the other.") from None
+    except OSError as error:
+        if error.errno not in _STORAGE:
+            raise
+        raise UserError(
+            f"{error.filename or database.directory}: {error.strerror}. Nothing that was recorded is lost. Make room, or "
+            "make it writable, and type: hpcflow resume"
+        ) from None
     finally:
         lock.__exit__(None, None, None)
+
+
+def _remove_halves(directory: Path) -> None:
+    """Remove files that a tick was writing under temporary names when it was killed."""
+    for folder in (directory, directory / "code", directory / "data"):
+        for left in folder.glob(".*.tmp"):
+            left.unlink(missing_ok=True)
