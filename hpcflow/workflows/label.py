@@ -30,6 +30,8 @@ def label(
         Whether to compute stress; by default where the structure is periodic.
     force_cap
         Largest force (eV/Å) that counts as a result.
+    task_class
+        How the site runs it.
     """
     from hpcflow.tasks import reference
 

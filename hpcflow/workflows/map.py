@@ -39,6 +39,8 @@ def map_workflow(
         Extended XYZ file or files.
     items
         A list in hpcflow.yaml itself.
+    task_class, name
+        How the site runs it, and what the step is called.
     keep
         Names or patterns of files to keep from each task.
     checkpoint
