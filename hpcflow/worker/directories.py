@@ -91,9 +91,7 @@ class Attempts:
         """Remove what a finished task was not asked to keep; list the rest as name, bytes, digest."""
         root = self.path(task, attempt)
         found = [
-            os.path.relpath(os.path.join(folder, name), root)
-            for folder, _, names in os.walk(root)
-            for name in names
+            os.path.relpath(os.path.join(folder, name), root) for folder, _, names in os.walk(root) for name in names
         ]
         kept = sorted(
             name

@@ -18,17 +18,21 @@ class Durations:
 
     def __init__(self) -> None:
         self._latest: deque[float] = deque(maxlen=100)
+        self._since = 0
+        self._long: float | None = None
 
     def add(self, seconds: float) -> None:
         """Count one finished task."""
         self._latest.append(seconds)
+        self._since += 1
 
     def long(self) -> float | None:
         """Return a duration that nine of ten tasks stay below; None before the first task has finished."""
-        if not self._latest:
-            return None
-        ordered = sorted(self._latest)
-        return ordered[math.ceil(0.9 * len(ordered)) - 1]
+        if self._since > len(self._latest) // 20:  # sorting for every short task would be felt
+            ordered = sorted(self._latest)
+            self._long = ordered[math.ceil(0.9 * len(ordered)) - 1]
+            self._since = 0
+        return self._long
 
 
 class HandOver:

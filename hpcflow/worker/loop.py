@@ -54,10 +54,9 @@ class Signals:
     def take(self) -> list[int]:
         """Return the signals noted since the last call."""
         try:
-            while os.read(self.fd, 4096):
-                pass
+            os.read(self.fd, 4096)
         except BlockingIOError:
-            pass
+            return []
         noted, self._noted[:] = self._noted[:], []
         return noted
 
@@ -129,17 +128,18 @@ class Loop:
     def run(self) -> None:
         """Work until there is no work or no time left, or somebody says stop."""
         while True:
-            if not self.reason:
-                self._fill()
-            if not self.file.flush():
+            moved = not self.reason and self._fill()
+            full = not self.file.flush()
+            if full:
                 self._no_room()
-            if not self._busy() and not self.ledger.waiting:
+            waiting = self._busy() or self.ledger.waiting or (full and not self.reason)
+            if not moved and not waiting:
                 break
-            ready = self._selector.select(self._patience())
-            self._signalled()
+            ready = self._selector.select(self._patience() if waiting else 0.0)
             for key, _ in ready:
                 if key.data is not None:
                     key.data()
+            self._signalled()  # afterwards: it closes what is ready above
             if self._gather:
                 self._gather = False
                 time.sleep(COALESCE)
@@ -160,10 +160,11 @@ class Loop:
 
     # Handing over
 
-    def _fill(self) -> None:
-        """Give every idle slot something to do, if there is something and time for it."""
+    def _fill(self) -> bool:
+        """Give every idle slot something to do, if there is something and time for it; return whether there was."""
         if self.file.trouble:
-            return
+            return False
+        moved = False
         starting = self._starting()
         busy = starting > 0 or any(slot.flight.works for slot in self.slots)
         for slot in self.slots:
@@ -175,10 +176,11 @@ class Loop:
                 if self.supply.ensure(starting + 1, hurry=not busy):
                     self._start(slot)
                     starting += 1
-                    busy = True
+                    moved = busy = True
             elif self.supply.ensure(1, hurry=not busy):
                 self._give(slot)
-                busy = True
+                moved = busy = True
+        return moved
 
     def _give(self, slot: Slot) -> None:
         python = isinstance(slot, PythonSlot)
@@ -252,8 +254,9 @@ class Loop:
                 else:
                     header.update(message=say(-signal.SIGTERM), reason="error", exit=-signal.SIGTERM)
                     self._fail(slot, work, header, output, stopped=True)
-                self.supply.put_back(flight.works)  # the process ends
+                self.supply.put_back(flight.works)
                 flight.works.clear()
+                slot.leave()
             elif header["state"] == "unfinished" and flight.asked != "timeout":
                 self._unfinished(work, header)
             else:
@@ -305,7 +308,7 @@ class Loop:
         code = slot.bury()
         flight = slot.flight
         if not was_ready:
-            if not self.reason:
+            if not self.reason and not slot.leaving:
                 self._start_failed(slot.excuse or say(code), output)
             return
         if not flight.works:
@@ -422,15 +425,15 @@ class Loop:
                 send(slot.pid, signal.SIGKILL)
                 slot.bury()
         for _ in range(100):
-            if not self.orphans.end({self.guard}):
+            if not self.orphans.end(self.guard):
                 break
             time.sleep(0.01)  # the dead make orphans of their children
 
     def _sweep(self) -> None:
         self._sweep_due = False
-        groups = {slot.pid: slot.number for slot in self.slots if slot.pid}
+        pids = {slot.pid: slot.number for slot in self.slots if slot.pid}
         busy = {slot.number: slot.flight.boot for slot in self.slots if slot.flight.works}
-        self.orphans.sweep({self.guard, *groups}, groups, busy)
+        self.orphans.sweep(self.guard, pids, busy)
 
     # Time
 

@@ -111,9 +111,7 @@ def _work(options: Options, array: Array, board: Board, name: str, file: RecordF
         guard.dismiss()
     except OSError:
         pass  # something still writes there: the guard tries again when this process has ended
-    print(
-        f"{name}: {loop.ledger.finished} tasks succeeded; leaves: {loop.reason}; {loop.message}".rstrip("; ")
-    )
+    print(f"{name}: {loop.ledger.finished} tasks succeeded; leaves: {loop.reason}; {loop.message}".rstrip("; "))
     return 0 if written and loop.reason not in ("broken", "no space") else 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _TOLERANCE = 0.02  # seconds; start times are known in clock ticks of 0.01 s
@@ -83,44 +83,47 @@ class Orphans:
         self._scratch = scratch
         self._spared = set(children())
 
-    def sweep(self, known: Collection[int], groups: Mapping[int, int], busy: Mapping[int, float]) -> None:
+    def sweep(self, guard: int, slots: Mapping[int, int], busy: Mapping[int, float]) -> None:
         """Reap the dead and kill those whose task has ended.
 
         Parameters
         ----------
-        known
-            Pids that belong to the worker's slots.
-        groups
-            Slot numbers by process group.
+        guard
+            Pid of the worker's guard.
+        slots
+            Slot numbers by the pid of their process, which is also its process group.
         busy
             When (since boot) the current task of each busy slot began. Younger processes are its own.
         """
-        for pid in self._strangers(known):
-            slot = self._slot(pid, groups)
+        for pid in self._strangers((guard, *slots)):
+            slot = self._slot(pid, slots)
             if slot is None:
                 continue  # it hides well; it ends with the worker
             if slot not in busy or start_seconds(pid) < busy[slot] - _TOLERANCE:
                 _kill(pid)
 
-    def end(self, known: Collection[int]) -> bool:
-        """Kill all that is left; return whether there was anything."""
-        strangers = self._strangers(known)
+    def end(self, guard: int) -> bool:
+        """Kill all that is left but the guard; return whether there was anything."""
+        strangers = self._strangers((guard,))
         for pid in strangers:
             _kill(pid)
         return bool(strangers)
 
-    def _strangers(self, known: Collection[int]) -> list[int]:
+    def _strangers(self, known: Sequence[int]) -> list[int]:
         """Return the adopted children that live, and reap those that do not."""
-        mine = children()
-        self._spared.intersection_update(mine)
-        return [p for p in mine if p not in known and p not in self._spared and not _reaped(p)]
+        listed = children()
+        if not self._spared and len(listed) == len(known):
+            return []  # the usual case, after every command
+        mine = set(listed)
+        self._spared &= mine
+        return [pid for pid in mine.difference(known, self._spared) if not _reaped(pid)]
 
-    def _slot(self, pid: int, groups: Mapping[int, int]) -> int | None:
+    def _slot(self, pid: int, slots: Mapping[int, int]) -> int | None:
         folder, name = os.path.split(scratch_of(pid))
         number = name.partition(".")[0]
         if folder == self._scratch and number.isdigit():
             return int(number)
-        return groups.get(group(pid))
+        return slots.get(group(pid))
 
 
 def _reaped(pid: int) -> bool:

@@ -254,9 +254,7 @@ class Slot:
             return [self.function(*arguments, **parameters)]
         values = list(self.function(items, **parameters))
         if len(values) != len(items):
-            raise UnfitResult(
-                f"the function got a batch of {len(items)} inputs and returned {len(values)} values"
-            )
+            raise UnfitResult(f"the function got a batch of {len(items)} inputs and returned {len(values)} values")
         return values
 
     def _item(self, task: int) -> Any:
@@ -354,9 +352,7 @@ def main(argv: list[str]) -> int:
         os.set_inheritable(fd, False)
     faulthandler.enable()
     _line_buffering()
-    slot = Slot(
-        Array(array), int(number), worker, scratch, int(answers), bytes.fromhex(mark), float(task_walltime)
-    )
+    slot = Slot(Array(array), int(number), worker, scratch, int(answers), bytes.fromhex(mark), float(task_walltime))
     signal.signal(signal.SIGTERM, slot.on_sigterm)
     if not slot.start():
         return 1

@@ -109,6 +109,8 @@ class PythonSlot:
         """Why the process says it cannot start."""
         self.delivered = True
         """Whether the process could read what it was given last."""
+        self.leaving = False
+        """Whether the process said that it ends."""
         self.flight = Flight()
         self.answers = self.output = -1
         self.splitter = Splitter(b"")
@@ -144,7 +146,7 @@ class PythonSlot:
             os.set_blocking(fd, False)
         self.splitter = Splitter(mark)
         self._buffer.clear()
-        self.ready = self.signalled = False
+        self.ready = self.signalled = self.leaving = False
         self.excuse = ""
         self._list = 0
 
@@ -169,6 +171,11 @@ class PythonSlot:
                 rest = rest[os.write(self._orders, rest) :]
         except BrokenPipeError:
             self.delivered = False  # it has just died, which SIGCHLD tells too
+
+    def leave(self) -> None:
+        """Count on this process no more: it is about to end."""
+        self.ready = False
+        self.leaving = True
 
     def read_answers(self) -> list[Message]:
         """Return the answers that have arrived."""
@@ -250,7 +257,6 @@ class CommandSlot:
         (work,) = works
         self.used = True
         self.signalled = False
-        self._drain()
         self._printed, self._both, self._errors = Ring(), Ring(), Ring()
         self.flight.give(works)
         setup = self._setup

@@ -62,6 +62,8 @@ class Supply:
 
     def in_time(self, used: bool) -> bool:
         """Return whether a slot may start a task: its first in any case, others if they may end in time."""
+        if self._stop_at == math.inf:
+            return True
         left = self._stop_at - time.time()
         long = self._durations.long()
         return left > 0 and (not used or long is None or left > long)
@@ -69,8 +71,8 @@ class Supply:
     def take(self, most: int, slots: int) -> list[Work]:
         """Return up to ``most`` tasks of one list, and no more than one slot's share of what waits."""
         number = min(most, math.ceil(len(self._todo) / slots))
-        long = self._durations.long()
-        if long and self._stop_at < math.inf:
+        if number > 1 and self._stop_at < math.inf:
+            long = max(self._durations.long() or 0.0, 1e-6)
             number = min(number, int((self._stop_at - time.time()) / long))
         works = [self._todo.popleft()]
         while len(works) < number and self._todo:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,6 +186,24 @@ class HandMade:
                 worker.wait()
         for pid in self.processes():
             os.kill(pid, signal.SIGKILL)
+
+
+def find_python(version: str) -> str:
+    """Return another Python of this machine, or skip the test."""
+    found = shutil.which(f"python{version}")
+    candidates = [found] if found else []
+    candidates += [str(p) for p in Path.home().glob(f".pyenv/versions/{version}.*/bin/python")]
+    for path in candidates:
+        words = [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.stdout.strip() == version:  # and not a shim that leads nowhere
+            return path
+    pytest.skip(f"there is no Python {version} here")
+
+
+@pytest.fixture
+def old_python() -> Callable[[str], str]:
+    return find_python
 
 
 @pytest.fixture
