@@ -49,6 +49,7 @@ class Slurm:
         self.query_timeout = query_timeout
         self._environment = {**_OUR_OWN, **(environment or {})}
         self._accounting = True
+        self._listed: list[Element] = []
 
     def submit(self, submission: Submission) -> str:
         """Run sbatch once and return the id that it printed, and no other."""
@@ -69,19 +70,26 @@ class Slurm:
         if reply.exit_code != 0 or "error:" in reply.stderr:
             raise _error("transient", reply)
         try:
-            return slurm_text.listing(reply.stdout, self.clusters)
+            self._listed = slurm_text.listing(reply.stdout, self.clusters)
         except ValueError as error:
             raise _error("transient", reply, str(error)) from error
+        return list(self._listed)
 
     def endings(self, elements: Iterable[Element]) -> Mapping[tuple[str, int | None], Ending]:
-        """Run sacct once. Where there is no accounting, only what squeue still shows is known."""
+        """Run sacct once. Where there is no accounting, only what the last listing showed is known."""
         asked = list(elements)
-        known = slurm_text.listed_endings(asked)
+        known = slurm_text.listed_endings(asked, self._listed)
         if not asked or not self._accounting:
             return known
         for since in _WINDOWS:
             arguments = slurm_text.accounting_arguments((e.job for e in asked), self.clusters, since)
-            reply = self._run(["sacct", *arguments])
+            try:
+                reply = self._run(["sacct", *arguments])
+            except SchedulerError as error:
+                if error.transient:
+                    raise
+                self._accounting = False  # no sacct on this machine
+                return known
             if "date range" not in reply.stderr:
                 break
         if any(words in reply.stderr for words in _NO_ACCOUNTING):
@@ -109,9 +117,7 @@ class Slurm:
             if (job, found[0].name) in whole:
                 command += [f"--name={found[0].name}", number]
             else:
-                command.append(
-                    f"{number}_[{indices.compress(e.index for e in found if e.index is not None)}]"
-                )
+                command.append(f"{number}_[{indices.compress(e.index for e in found if e.index is not None)}]")
             reply = self._run(command)
             # It may have ended in between; any other complaint is one, whatever the exit code is.
             complaints = [line for line in reply.stderr.splitlines() if "error" in line.lower()]
@@ -142,9 +148,7 @@ class Slurm:
         """Workers are on other machines."""
         return None
 
-    def _run(
-        self, command: Sequence[str], *, timeout: float | None = None, cwd: Path | None = None
-    ) -> commands.Reply:
+    def _run(self, command: Sequence[str], *, timeout: float | None = None, cwd: Path | None = None) -> commands.Reply:
         environment = commands.environment(self._environment)
         return commands.run(command, timeout=timeout or self.query_timeout, env=environment, cwd=cwd)
 

@@ -246,12 +246,13 @@ def _time(text: str) -> float | None:
         return None  # Unknown, None
 
 
-def listed_endings(elements: Iterable[Element]) -> dict[tuple[str, int | None], Ending]:
-    """Return what the state in the queue already says of elements that have ended there."""
+def listed_endings(elements: Iterable[Element], listed: Iterable[Element]) -> dict[tuple[str, int | None], Ending]:
+    """Return what a listing already says of elements that have ended."""
+    wanted = {(e.job, e.index, e.name) for e in elements}
     return {
         (e.job, e.index): Ending(cause=_CAUSES[e.native], native=e.native)
-        for e in elements
-        if e.native in _CAUSES
+        for e in listed
+        if e.native in _CAUSES and (e.job, e.index, e.name) in wanted
     }
 
 

@@ -11,9 +11,9 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
 
 import pytest
+from private_slurm import Cluster
 
 from hpcflow.schedulers.base import Cause, Element, Ending, SchedulerError, State, Submission
 from hpcflow.schedulers.slurm import Slurm
@@ -22,24 +22,10 @@ pytestmark = pytest.mark.slurm
 _numbers = itertools.count(os.getpid() * 1000)
 
 
-class ClusterLike(Protocol):
-    """What these tests use of the cluster fixture."""
-
-    directory: Path
-    accounting: bool
-    environment: dict[str, str]
-
-    def run(self, *command: str) -> str: ...
-    def signal(self, name: str, *parts: str) -> None: ...
-    def up(self, *parts: str) -> None: ...
-    def slurm(self, **keys: object) -> Slurm: ...
-    def until(self, condition: object, seconds: float = 60) -> None: ...
-
-
 class Jobs:
     """Submits scripts to the cluster under names of their own."""
 
-    def __init__(self, cluster: ClusterLike, directory: Path) -> None:
+    def __init__(self, cluster: Cluster, directory: Path) -> None:
         self.cluster = cluster
         self.directory = directory
         self.scheduler = cluster.slurm()
@@ -65,10 +51,16 @@ class Jobs:
         return self.found(name)
 
     def ending(self, job: str, name: str, index: int | None = None) -> Ending:
-        """Wait for what accounting says of an element that is gone."""
+        """Wait for what accounting says of an element that is gone: the queue knows no exit code."""
         gone = Element(job, index, name, State.UNKNOWN, "")
-        self.cluster.until(lambda: self.scheduler.endings([gone]))
-        return self.scheduler.endings([gone])[job, index]
+        found: list[Ending] = []
+
+        def known() -> bool:
+            found[:] = self.scheduler.endings([gone]).values()
+            return bool(found) and found[0].exit_code is not None
+
+        self.cluster.until(known)
+        return found[0]
 
     def log(self, name: str) -> str:
         path = self.directory / "log" / f"{name}.out"
@@ -76,7 +68,7 @@ class Jobs:
 
 
 @pytest.fixture
-def jobs(cluster: ClusterLike, tmp_path: Path) -> Jobs:
+def jobs(cluster: Cluster, tmp_path: Path) -> Jobs:
     return Jobs(cluster, tmp_path)
 
 
@@ -85,6 +77,18 @@ def accounted(jobs: Jobs) -> Jobs:
     if not jobs.cluster.accounting:
         pytest.skip("no accounting: slurmdbd or mariadbd is not installed")
     return jobs
+
+
+def lie(jobs: Jobs, program: str, *lines: str) -> None:
+    """Put a program on PATH that runs these lines; ``real`` in them is the real one."""
+    which = subprocess.run(["which", program], capture_output=True, text=True, check=True)
+    directory = jobs.directory / "bin"
+    directory.mkdir()
+    text = ["#!/bin/bash", f'real() {{ {which.stdout.strip()} "$@"; }}', *lines, ""]
+    (directory / program).write_text("\n".join(text))
+    (directory / program).chmod(0o755)
+    environment = {**jobs.cluster.environment, "PATH": f"{directory}:{jobs.cluster.environment['PATH']}"}
+    jobs.scheduler = Slurm(environment=environment, submit_timeout=3)
 
 
 def test_width_one_is_a_plain_job(jobs: Jobs) -> None:
@@ -160,10 +164,11 @@ def test_accounting_says_nothing_of_a_job_with_another_name(accounted: Jobs) -> 
 
 
 def test_the_queue_itself_knows_causes_for_some_minutes(jobs: Jobs) -> None:
+    lie(jobs, "sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
     job, name = jobs.submit("exit 1")
-    found = jobs.wait(name, State.ENDED)
-    jobs.scheduler._accounting = False
-    assert jobs.scheduler.endings(found.values())[job, None].cause is Cause.FAILED
+    jobs.wait(name, State.ENDED)
+    gone = Element(job, None, name, State.UNKNOWN, "")
+    assert jobs.scheduler.endings([gone])[job, None].cause is Cause.FAILED
 
 
 @pytest.mark.slow  # Slurm looks at time limits every 30 s
@@ -348,23 +353,13 @@ def test_accounting_that_is_down_is_transient(accounted: Jobs) -> None:
     assert caught.value.kind == "transient"
 
 
-def lie(jobs: Jobs, *lines: str) -> None:
-    """Put an sbatch on PATH that runs these lines; ``sbatch`` in them is the real one."""
-    real = subprocess.run(["which", "sbatch"], capture_output=True, text=True, check=True).stdout.strip()
-    directory = jobs.directory / "bin"
-    directory.mkdir()
-    (directory / "sbatch").write_text("\n".join(["#!/bin/bash", f'sbatch() {{ {real} "$@"; }}', *lines, ""]))
-    (directory / "sbatch").chmod(0o755)
-    environment = {**jobs.cluster.environment, "PATH": f"{directory}:{jobs.cluster.environment['PATH']}"}
-    jobs.scheduler = Slurm(environment=environment, submit_timeout=3)
-
-
 def test_banners_around_the_id_are_ignored(jobs: Jobs) -> None:
     lie(
         jobs,
+        "sbatch",
         "echo 'Welcome to the machine. Job 17 of today:'",
         "echo 'sbatch: your project has 4 hours left' >&2",
-        'sbatch "$@"',
+        'real "$@"',
         "echo 'Have a nice day'",
     )
     job, name = jobs.submit("sleep 60")
@@ -372,13 +367,13 @@ def test_banners_around_the_id_are_ignored(jobs: Jobs) -> None:
 
 
 def test_a_cluster_in_the_reply_is_no_part_of_the_id_where_none_is_configured(jobs: Jobs) -> None:
-    lie(jobs, 'echo "$(sbatch "$@");test"')
+    lie(jobs, "sbatch", 'echo "$(real "$@");test"')
     job, name = jobs.submit("sleep 60")
     assert {e.job for e in jobs.wait(name, State.RUNNING).values()} == {job}
 
 
 def test_an_sbatch_that_takes_the_job_and_never_answers_is_unclear(jobs: Jobs) -> None:
-    lie(jobs, 'sbatch "$@" >/dev/null; sleep 60')
+    lie(jobs, "sbatch", 'real "$@" >/dev/null; sleep 60')
     with pytest.raises(SchedulerError, match="did not answer") as caught:
         jobs.submit("sleep 60")
     assert caught.value.kind == "unclear"
@@ -387,7 +382,7 @@ def test_an_sbatch_that_takes_the_job_and_never_answers_is_unclear(jobs: Jobs) -
 
 
 def test_success_without_an_id_is_unclear(jobs: Jobs) -> None:
-    lie(jobs, 'sbatch "$@" | sed "s/^/Submitted batch job /"')
+    lie(jobs, "sbatch", 'real "$@" | sed "s/^/Submitted batch job /"')
     with pytest.raises(SchedulerError) as caught:
         jobs.submit("sleep 60")
     assert caught.value.kind == "unclear"
@@ -395,7 +390,7 @@ def test_success_without_an_id_is_unclear(jobs: Jobs) -> None:
 
 def test_failure_after_acceptance_is_unclear(jobs: Jobs) -> None:
     failure = "Batch job submission failed: Socket timed out on send/recv operation"
-    lie(jobs, 'sbatch "$@" >/dev/null', f"echo 'sbatch: error: {failure}' >&2; exit 1")
+    lie(jobs, "sbatch", 'real "$@" >/dev/null', f"echo 'sbatch: error: {failure}' >&2; exit 1")
     with pytest.raises(SchedulerError) as caught:
         jobs.submit("sleep 60")
     assert caught.value.kind == "unclear"
@@ -404,8 +399,9 @@ def test_failure_after_acceptance_is_unclear(jobs: Jobs) -> None:
 def test_patience_on_the_way_to_success_is_no_error(jobs: Jobs) -> None:
     lie(
         jobs,
+        "sbatch",
         "echo 'sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying' >&2",
-        'sleep 1; sbatch "$@"',
+        'sleep 1; real "$@"',
     )
     job, _ = jobs.submit("sleep 60")
     assert job.isdecimal()
