@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from hpcflow.errors import UserError, nearest
-from hpcflow.sites.shell import Part, expanded, joined, literal
+from hpcflow.sites.shell import expanded, literal
 
 if TYPE_CHECKING:
     from hpcflow.sites.schema import Container, Runtime
@@ -51,8 +51,8 @@ ENGINES = {
 """From the manuals of the engines, of NERSC for podman-hpc and shifter, of CSCS for uenv and EDF."""
 
 
-def around_worker(runtime: Runtime, container: Container, gpus: int, shown: Iterable[Part]) -> list[Part]:
-    """Return the words that start a worker inside its image.
+def around_worker(runtime: Runtime, container: Container, gpus: int, shown: Iterable[str]) -> str:
+    """Return the words that start a worker inside its image, as shell text.
 
     Parameters
     ----------
@@ -60,33 +60,32 @@ def around_worker(runtime: Runtime, container: Container, gpus: int, shown: Iter
         Directories to show inside, besides those that site and class name, quoted for the shell.
     """
     engine = ENGINES[runtime.engine]
-    binds = {part.text: part.live for part in shown}
-    binds |= {expanded(path): True for path in (*runtime.binds, *container.binds)}
-    words: dict[str, list[Part]] = {
-        "gpu": [Part(runtime.gpu if gpus else "")],
-        "options": [Part(runtime.options)],
-        "binds": [Part(engine.bind.replace("{path}", path), live) for path, live in binds.items()],
-        "here": [Part(f'{engine.here} "$PWD"' if engine.here else "")],
-        "image": [Part(expanded(container.image))],
+    binds = dict.fromkeys([*shown, *(expanded(path) for path in (*runtime.binds, *container.binds))])
+    words: dict[str, list[str]] = {
+        "gpu": [runtime.gpu if gpus else ""],
+        "options": [runtime.options],
+        "binds": [engine.bind.replace("{path}", path) for path in binds],
+        "here": [f'{engine.here} "$PWD"' if engine.here else ""],
+        "image": [expanded(container.image)],
     }
-    parts: list[Part] = []
+    found: list[str] = []
     for word in (runtime.command or engine.command).split():
         before, brace, rest = word.partition("{")
         name, _, after = rest.partition("}")
         if not brace:
-            parts.append(Part(literal(word) if "*" in word else word))
+            found.append(literal(word) if "*" in word else word)
         elif name not in words:
             raise UserError(f"The container's command contains the unknown word {{{name}}}.{nearest(name, words)}")
         else:
-            parts += [Part(before + text + after, live) for text, live in words[name] if text]
-    return parts
+            found += [before + text + after for text in words[name] if text]
+    return " ".join(found)
 
 
-def around_command(runtime: Runtime, container: Container, gpus: int, shown: Iterable[Part]) -> list[Part]:
+def around_command(runtime: Runtime, container: Container, gpus: int, shown: Iterable[str]) -> str:
     """Return the words that run a program of a task inside the image, wherever the task stands."""
     words = around_worker(runtime, container, gpus, shown)
     if not ENGINES[runtime.engine].here:
         return words
     # The working directory is known only when the program starts, so a shell has to ask for it then.
-    inner = f'exec {joined(words)} "$@"'
-    return [Part(f"sh -c {literal(inner)} sh", live=False)]
+    inner = f'exec {words} "$@"'
+    return f"sh -c {literal(inner)} sh"

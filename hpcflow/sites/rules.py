@@ -60,7 +60,8 @@ def _site_problems(site: Site) -> Iterator[Problem]:
 def _class_problems(site: Site, name: str, task_class: TaskClass, request: Mapping[str, Any]) -> Iterator[Problem]:
     queue = site.queue_of(task_class)
     shape = task_class.shape(request)
-    yield from _unknown_words(site, name, task_class)
+    unknown = list(_unknown_words(site, name, task_class))
+    yield from unknown
     yield from ((("classes", name, "launcher"), p) for p in unknown_words(task_class.launcher, LAUNCHER_WORDS))
     if "{memory}" in task_class.launcher and not shape.memory:
         yield (
@@ -70,7 +71,8 @@ def _class_problems(site: Site, name: str, task_class: TaskClass, request: Mappi
     for rule in (_duration, _nodes, _room, _ratio, _packing):
         for key, text in rule(site, task_class, queue, shape):
             yield ("classes", name, key), f"class {name}: {text}"
-    yield from _options(site, name, task_class, queue, shape)
+    if not unknown:
+        yield from _options(site, name, task_class, queue, shape)
     yield from _container(site, name, task_class)
 
 

@@ -40,8 +40,6 @@ class Scheduler(msgspec.Struct, kw_only=True, frozen=True):
     """How often workers say that they live."""
     environment: dict[str, str] = {}
     """Variables for the scheduler's own commands, such as SLURM_CONF."""
-    token: Annotated[int, Meta(ge=12, le=60)] = 15
-    """How long a job name may be."""
     submit_from_nodes: bool = False
     """Whether a running job may submit another one, so that campaigns can drive themselves."""
     worker_launcher: str | None = None

@@ -24,7 +24,7 @@ from hpcflow.sites.containers import around_command, around_worker
 from hpcflow.sites.options import Words, directives, fill, option_words, resolve_options
 from hpcflow.sites.schema import Environment, Site, TaskClass
 from hpcflow.sites.shape import Shape
-from hpcflow.sites.shell import Part, expanded, joined, literal, one_word
+from hpcflow.sites.shell import expanded, literal, one_word
 from hpcflow.sites.shipped import shipped, user
 
 _MODULE_COMMANDS = ("load", "use", "unuse", "unload", "swap", "switch", "purge", "reset", "restore")
@@ -78,7 +78,7 @@ def render(site: Site, class_name: str, script: Script, campaign: Path | None = 
     options, _ = resolve_options(site, task_class, queue, shape)
     words = option_words(site, task_class, queue, shape)
     launcher = site.scheduler.worker_launcher
-    variables = {
+    variables: dict[str, Any] = {
         "shell": site.shell,
         "directives": directives(options, site.scheduler.kind),
         "title": f"{' '.join(script.title.split())}, class {class_name} of site {site.name}",
@@ -90,10 +90,11 @@ def render(site: Site, class_name: str, script: Script, campaign: Path | None = 
         "threads": shape.threads if shape.ranks > 1 else None,
         "worker": script.command or _worker(site, task_class, shape, script),
         "nodes": shape.nodes,
-        "fan_out": shape.nodes > 1 and not shape.span,
+        "fan_out": shape.nodes > 1 and not shape.span and not script.command,
         "worker_launcher": fill(launcher, words, "worker_launcher") if launcher else None,
         "node_cpus": words["node_cpus"],
     }
+    variables["quotes_words"] = any("$(hpcflow_words " in line for line in variables["worker"])
     return _expand_template(f"{site.scheduler.kind}.sh.j2", variables, campaign)
 
 
@@ -107,7 +108,7 @@ def _worker(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> 
         python = "python3" if wraps_worker else literal(script.interpreter)
     lines = []
     if container is not None and runtime is not None and wraps_worker:
-        lines.append(joined(around_worker(runtime, container, shape.gpus, _shown(site, script))))
+        lines.append(around_worker(runtime, container, shape.gpus, _shown(site, script)))
     lines += [
         f"{python} {literal(str(script.archive))} worker",
         f"--array {literal(str(script.array))}",
@@ -145,16 +146,16 @@ def _node_arguments(site: Site, task_class: TaskClass, shape: Shape) -> list[str
     return lines
 
 
-def _launch(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> list[Part]:
+def _launch(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> str:
     """Return what tasks put in front of external programs; the worker fills in {cores} and {cpu_list}."""
     container, runtime = task_class.container, site.container
-    wrap: list[Part] = []
+    wrap = ""
     if container is not None and runtime is not None and container.wraps == "command":
         wrap = around_command(runtime, container, shape.gpus, _shown(site, script))
     words: Words = {
         "cores": "{cores}",
         "cpu_list": "{cpu_list}",
-        "container": "{container}",
+        "container": wrap,
         "ranks": str(shape.ranks * (shape.nodes if shape.span else 1)),
         "ranks_per_node": str(shape.ranks),
         "threads": str(shape.threads),
@@ -162,18 +163,18 @@ def _launch(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> 
         "memory": str(shape.memory) if shape.memory else None,
         "nodes": str(shape.nodes if shape.span else 1),
     }
-    text = fill(task_class.launcher, words, "the launcher")
+    launcher = task_class.launcher if "{container}" in task_class.launcher else task_class.launcher + " {container}"
+    text = fill(launcher, words, "the launcher")
     if text is None:
         raise UserError(f"The launcher {task_class.launcher!r} uses {{memory}}, but its class asks for no memory.")
-    before, found, after = text.partition("{container}")
-    return [part for part in (Part(before.strip()), *wrap, Part(after.strip() if found else "")) if part.text]
+    return text.strip()
 
 
-def _shown(site: Site, script: Script) -> list[Part]:
+def _shown(site: Site, script: Script) -> list[str]:
     """Return the directories that every container must show: the campaign and the scratch directory."""
     campaign = str(script.campaign)
-    shown = [Part(literal(path), live=False) for path in dict.fromkeys([campaign, os.path.realpath(campaign)])]
-    return shown + ([Part(expanded(site.scratch))] if site.scratch else [])
+    shown = [literal(path) for path in dict.fromkeys([campaign, os.path.realpath(campaign)])]
+    return shown + ([expanded(site.scratch)] if site.scratch else [])
 
 
 def _steps(environment: Environment) -> list[dict[str, str]]:

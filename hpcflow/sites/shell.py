@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
 
 _PLAIN = re.compile(r"[\w@%+=:,./-]+\Z", re.ASCII)
-_QUOTED_PATH = re.compile(r'"([\w@%+=:,./${}-]+)"', re.ASCII)
-
-
-class Part(NamedTuple):
-    """Some words of a command line, as they are written in a script."""
-
-    text: str
-    live: bool = True
-    """Whether ``$NAME`` and ``$(command)`` in it are meant to be expanded."""
+_SAME_EVERYWHERE = re.compile(r"[\w@%+=:,./{} -]*\Z", re.ASCII)
 
 
 def literal(text: str) -> str:
@@ -28,23 +18,11 @@ def expanded(text: str) -> str:
     return text if _PLAIN.match(text) else '"' + text.replace('"', '\\"') + '"'
 
 
-def joined(parts: Iterable[Part]) -> str:
-    """Return the parts as a piece of a command line."""
-    return " ".join(part.text for part in parts if part.text)
+def one_word(words: str) -> str:
+    """Return words of a command line as a single word, from which ``shlex.split`` gets them back.
 
-
-def one_word(parts: Iterable[Part]) -> str:
-    """Return the parts as a single double-quoted word: expanded once, and still quoted inside.
-
-    What a script passes on this way, ``shlex.split`` cuts into the words that the shell would have seen.
-    Quotes around a mere ``$NAME/path`` are left out, so that a shell that only expands the result, without
-    removing quotes from it, sees the same words in all but unusual cases.
+    They are expanded once, here. Words that need quotes keep them, the others have none, so that a shell that
+    only splits the result at its blanks gets the same words in all but unusual cases. The shell function
+    ``hpcflow_words`` is part of every script that needs it.
     """
-    escaped = []
-    for text, live in parts:
-        if live:
-            text = _QUOTED_PATH.sub(r"\1", text)
-        special = r'([\\"`])' if live else r'([\\"`$])'
-        if text:
-            escaped.append(re.sub(special, r"\\\1", text))
-    return '"' + " ".join(escaped) + '"'
+    return f'"{words}"' if _SAME_EVERYWHERE.match(words) else f'"$(hpcflow_words {words})"'

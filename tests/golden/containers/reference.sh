@@ -20,6 +20,17 @@ hpcflow_failed() {
   printf 'hpcflow: this line of the job failed with status %s: %s\n' "$status" "$1" >&2
   exit 78
 }
+# Its words in one line, quoted where a shell would need it.
+hpcflow_words() {
+  local word line=
+  for word; do
+    case $word in
+      '' | *[!A-Za-z0-9_@%+=:,./{}-]*) line+=" '${word//\'/\'\\\'\'}'" ;;
+      *) line+=" $word" ;;
+    esac
+  done
+  printf '%s' "${line# }"
+}
 cd -- /scratch/project/campaign || hpcflow_failed 'cd (into the campaign)'
 export OMP_NUM_THREADS=1
 # srun does not take this from the job's own options.
@@ -30,5 +41,5 @@ exec /opt/hpcflow/bin/python /scratch/project/campaign/.hpcflow/code/DIGEST.pyz 
   --job hf003k7w2m9x4q1 --resources r1 \
   --slots 1 --cores 8 --gpus 0 \
   --walltime 43200 --margin 120 --grace 30 --beat 60 \
-  --launch "srun --ntasks=8 apptainer exec --no-home --bind /scratch/project/campaign --bind $TMPDIR --bind /pfs --bind \"$WORK/shared data\" $WORK/images/cp2k.sif" \
+  --launch "$(hpcflow_words srun --ntasks=8 apptainer exec --no-home --bind /scratch/project/campaign --bind "$TMPDIR" --bind /pfs --bind "$WORK/shared data" "$WORK/images/cp2k.sif")" \
   --scratch "$TMPDIR"

@@ -31,7 +31,7 @@ hpcflow_worker() {
 if [ -n "${PBS_NODEFILE:-}" ]; then
   # PBS numbers the lines of its node file, and passes no environment to what it starts elsewhere.
   for line in $(awk '!seen[$0]++ { print NR - 1 }' "$PBS_NODEFILE"); do
-    pbsdsh -n "$line" -- /bin/bash -c "$(export -p; declare -f hpcflow_worker); hpcflow_worker" &
+    pbsdsh -n "$line" -- /bin/bash -c "$(export -p; declare -f hpcflow_worker hpcflow_words); hpcflow_worker" &
   done
   wait
 else

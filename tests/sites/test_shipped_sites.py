@@ -1,0 +1,114 @@
+"""Every shipped site is complete, could be submitted to, and says where its numbers come from."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from hpcflow.sites import schema
+from hpcflow.sites.facts import covering, facts
+from hpcflow.sites.layers import load_site, site_document
+from hpcflow.sites.rules import validate
+
+SITES = Path(__file__).parents[2] / "sites"
+NAMES = sorted(path.stem for path in SITES.glob("*.yaml"))
+CLASSES = {"default", "reference", "training", "evaluation"}
+
+LIMITS = ("limits", "nodes", "min_nodes", "max_nodes", "min_walltime", "max_walltime", "max_walltime_by_nodes")
+RATIOS = ("cores_per_gpu", "max_cores_per_gpu", "memory_per_core", "memory_per_gpu", "forbidden")
+
+NOT_SHIPPED = {
+    "TaskClass.account": "belongs into a layer of the user",
+    "Site.until": "no shipped machine is switched off; the golden archetypes use it",
+    "Scheduler.submit_from_nodes": "no machine says in writing that its nodes may submit",
+    "Runtime.command": "for wrappers that only a department has",
+    "Container.image": "images are the user's",
+    "Container.wraps": "images are the user's",
+    "Container.binds": "images are the user's",
+    "TaskClass.container": "images are the user's",
+    "TaskClass.nodes": "no class needs more than one node; the golden archetypes use it",
+    "TaskClass.span": "no class needs more than one node; the golden archetypes use it",
+    "TaskClass.task_walltime": "depends on what is calculated",
+    "TaskClass.margin": "depends on what is calculated",
+    "TaskClass.grace": "depends on what is calculated",
+    "TaskClass.workers": "depends on the user",
+    "TaskClass.retries": "depends on what is calculated",
+    "TaskClass.ladder": "depends on what is calculated",
+    "TaskClass.python": "depends on where the user has installed it",
+}
+"""Keys that a site file may have although no shipped one needs them, and why."""
+
+
+@pytest.fixture(autouse=True)
+def _account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPCFLOW_ACCOUNT", "project_1")
+
+
+def test_the_machines_that_are_promised_are_there() -> None:
+    promised = (
+        "local slurm-generic pbs-generic lsf-generic lumi frontier perlmutter hortense sofia ugent "
+        "marenostrum5 leonardo juwels-booster jupiter roihu snellius daint polaris aurora derecho gadi dtu"
+    )
+    assert set(promised.split()) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_site_has_all_classes_and_no_machine_would_refuse_them(name: str) -> None:
+    site = load_site(name)
+    assert set(site.classes) == CLASSES
+    assert site.title
+    validate(site)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_limit_says_where_it_comes_from_or_that_nobody_verified_it(name: str) -> None:
+    unsourced = [
+        fact.key
+        for fact in facts(site_document(name))
+        if fact.layer == "shipped"
+        and not fact.key.startswith("classes.")
+        and any(part in (*LIMITS, *RATIOS) for part in fact.key.split("."))
+        and not (fact.source or fact.unverified)
+    ]
+    assert unsourced == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_source_has_something_to_be_the_source_of(name: str) -> None:
+    document = site_document(name)
+    keys = [tuple(fact.key.replace("[", ".[").split(".")) for fact in facts(document)]
+    sources = document.data.get("sources", {})
+    assert [key for key in sources if not any(covering(path, {key: ""}) == "" for path in keys)] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_site_without_a_person_has_no_account(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HPCFLOW_ACCOUNT")
+    site = load_site(name)
+    assert site.account is None
+    assert [c for c in site.classes.values() if c.account] == []
+
+
+def used(value: Any) -> set[str]:
+    """Names of the fields of a struct, and of those in it, that differ from their defaults."""
+    found: set[str] = set()
+    if isinstance(value, msgspec.Struct):
+        for field in msgspec.structs.fields(value):
+            own = getattr(value, field.name)
+            default = (
+                field.default_factory() if field.default is msgspec.NODEFAULT and not field.required else field.default
+            )
+            if not field.name.startswith("_") and own != default:
+                found |= {f"{type(value).__name__}.{field.name}"} | used(own)
+    elif isinstance(value, dict):
+        found = found.union(*map(used, value.values())) if value else found
+    return found
+
+
+def test_every_key_is_needed_by_a_shipped_site_or_has_a_reason() -> None:
+    structs = [s for s in vars(schema).values() if isinstance(s, type) and issubclass(s, msgspec.Struct)]
+    every = {f"{s.__name__}.{f.name}" for s in structs for f in msgspec.structs.fields(s) if not f.name.startswith("_")}
+    needed = set().union(*(used(load_site(name)) for name in NAMES))
+    assert every - needed - set(NOT_SHIPPED) == set()
+    assert set(NOT_SHIPPED) - (every - needed) == set()
