@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +66,8 @@ def _files(name: str, campaign: Path | None) -> Iterator[Path]:
 
 
 def _write(path: Path, content: bytes) -> None:
+    import tempfile  # only when something is new
+
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(handle, "wb") as file:

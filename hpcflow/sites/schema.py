@@ -32,6 +32,7 @@ class Scheduler(msgspec.Struct, kw_only=True, frozen=True):
     """The batch system and how to be polite to it."""
 
     kind: Literal["local", "slurm", "pbs", "lsf"]
+    """Which one; ``local`` is none."""
     min_interval: Duration = 60.0
     """At most one listing of the queue per user in this time."""
     settle: Duration = 60.0
@@ -52,6 +53,7 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True):
     submit: Count | None = None
     """Elements queued and running."""
     running: Count | None = None
+    """Elements running."""
     array: Count | None = None
     """Elements of one job array."""
 
@@ -60,13 +62,17 @@ class Node(msgspec.Struct, kw_only=True, frozen=True):
     """A kind of node, as far as jobs may use it."""
 
     cores: Count
+    """Real cores that jobs may use."""
     gpus: Number = 0
+    """What jobs ask for as a GPU: on some machines half of one."""
     memory: Mebibytes | None = None
     """What jobs may use, which is less than what is built in."""
     cpus_per_core: Count = 1
     """How many CPUs the scheduler counts for one core."""
     arch: str = "x86_64"
+    """Of the processor; images and interpreters must be made for it."""
     gpu_variable: str = "CUDA_VISIBLE_DEVICES"
+    """The variable that says which GPUs a process sees."""
     gpu_ids: list[str] = []
     """Names of the GPUs in that variable; 0, 1, ... if not given."""
     gpu_cores: list[str] = []
@@ -79,19 +85,25 @@ class Queue(msgspec.Struct, kw_only=True, frozen=True):
     node: str | None = None
     """Name of an entry of ``nodes``."""
     options: Options = {}
+    """Of jobs that go there, see below."""
     exclusive: bool = False
     """Jobs get whole nodes, so that a worker should fill them with slots."""
     cluster: str | None = None
     """Name of the Slurm cluster, where one installation has several."""
     min_nodes: Count = 1
+    """Smaller jobs are refused."""
     max_nodes: Count | None = None
+    """Larger jobs are refused."""
     min_walltime: Duration = 0.0
+    """Shorter jobs are refused."""
     max_walltime: Duration | None = None
+    """Longer jobs are refused, or wait for ever."""
     max_walltime_by_nodes: dict[Count, Duration] = {}
     """``{91: 2h, 183: 6h}``: up to 91 nodes 2 hours, up to 183 nodes 6 hours."""
     cores_per_gpu: Count | None = None
     """Jobs must ask for exactly this many cores per GPU."""
     max_cores_per_gpu: Count | None = None
+    """Jobs may ask for so many cores per GPU and no more."""
     memory_per_core: Mebibytes | None = None
     """Memory of a slot per core, if its class does not say."""
     memory_per_gpu: Mebibytes | None = None
@@ -99,6 +111,7 @@ class Queue(msgspec.Struct, kw_only=True, frozen=True):
     forbidden: list[str] = []
     """Options that the scheduler refuses here."""
     limits: Limits = Limits()
+    """Of this queue alone."""
 
 
 class Environment(msgspec.Struct, kw_only=True, frozen=True):
@@ -121,11 +134,13 @@ class Runtime(msgspec.Struct, kw_only=True, frozen=True):
     """How containers are started on this site."""
 
     engine: Literal["apptainer", "singularity", "podman-hpc", "shifter", "charliecloud", "uenv", "edf"]
+    """What runs them; ``edf`` is ``srun --environment``."""
     command: str | None = None
-    """Replaces the engine's usual command line; see ``containers.py`` for its placeholders."""
+    """Replaces the engine's usual command line, see below."""
     gpu: str = ""
     """Added for classes with GPUs: ``--nv``, ``--rocm``."""
     options: str = ""
+    """Added always: ``--fakeroot``."""
     binds: list[str] = []
     """Directories to show inside, besides the campaign; ``$NAME`` is expanded on the node."""
     image_on: list[str] = []
@@ -136,9 +151,11 @@ class Container(msgspec.Struct, kw_only=True, frozen=True):
     """The image of a class, and what runs inside it."""
 
     image: str
+    """A file, or whatever else the engine takes; ``$NAME`` is expanded on the node."""
     wraps: Literal["worker", "command"] = "worker"
     """The whole worker, or only what ``HPCFLOW_LAUNCH`` stands in front of."""
     binds: list[str] = []
+    """More directories to show inside."""
 
 
 class TaskClass(msgspec.Struct, kw_only=True, frozen=True, rename={"task_walltime": "max_walltime"}):
@@ -147,6 +164,7 @@ class TaskClass(msgspec.Struct, kw_only=True, frozen=True, rename={"task_walltim
     like: str | None = None
     """Name of another class whose values this one has, except for its own."""
     queue: str | None = None
+    """Name of an entry of ``queues``."""
     account: str | None = None
     """If another than the site's."""
     nodes: Count = 1
@@ -160,11 +178,13 @@ class TaskClass(msgspec.Struct, kw_only=True, frozen=True, rename={"task_walltim
     ranks: Count = 1
     """MPI processes of a task; they share its cores evenly."""
     gpus: Number = 0
+    """Of one slot."""
     memory: Mebibytes | None = None
+    """Of one slot. By default what the queue gives, or its share of a whole node."""
     walltime: Duration
     """Of one job."""
     task_walltime: Duration | None = None
-    """Longest time for one task; called ``max_walltime`` in the file."""
+    """Longest time for one task."""
     margin: Duration = 120.0
     """A worker is done this long before its walltime is over."""
     grace: Duration = 30.0
@@ -172,15 +192,19 @@ class TaskClass(msgspec.Struct, kw_only=True, frozen=True, rename={"task_walltim
     workers: Count | None = None
     """At most this many elements of one array at once."""
     retries: dict[str, Number] = {}
+    """How often a task is tried again: ``{error: 1, timeout: 0}``."""
     ladder: list[dict[str, Any]] = []
     """Parameters to try next, rung by rung, for a calculation that did not converge."""
     launcher: str = ""
-    """Goes in front of external programs; ``{ranks}`` and other words are filled in, see ``options.py``."""
+    """Goes in front of external programs, see below."""
     container: Container | None = None
+    """The image it runs in."""
     python: str | None = None
     """By default the interpreter that runs hpcflow, and ``python3`` inside a container."""
     environment: Environment = Environment()
+    """After that of the site."""
     options: Options = {}
+    """Of its jobs, see below."""
 
     _queue: Queue | None = None
     _node: Node | None = None
@@ -225,24 +249,31 @@ class Site(msgspec.Struct, kw_only=True, frozen=True):
 
     name: str
     title: str = ""
+    """What people call it."""
     account: str | None = None
     """Never in a shipped file: from the user's file or from HPCFLOW_ACCOUNT."""
     scheduler: Scheduler
+    """The batch system."""
     limits: Limits = Limits()
     """Over all queues together."""
     nodes: dict[str, Node] = {}
+    """Kinds of nodes by name."""
     queues: dict[str, Queue] = {}
+    """Queues by name."""
     classes: dict[str, TaskClass] = {}
+    """Task classes by name; the built-in workflows use default, reference, training and evaluation."""
     options: Options = {}
-    """Of every job."""
+    """Of every job, see below."""
     required: list[str] = []
     """Options that no job may lack, such as the account."""
     environment: Environment = Environment()
     """Before that of the class."""
     container: Runtime | None = None
+    """How containers are run."""
     scratch: str | None = None
     """Node-local directory for tasks; ``$NAME`` is expanded on the node. By default that of the system."""
     shell: str = "/bin/bash -l"
+    """First line of the scripts; with ``-l`` it finds the module system also if cron has submitted the job."""
     until: datetime.date | None = None
     """The day the machine is switched off."""
     sources: dict[str, str] = {}

@@ -28,22 +28,14 @@ class Shape:
     cpus_per_core: int
 
     @property
+    def workers(self) -> int:
+        """Workers of one element: one on each node, unless a task spans them all."""
+        return 1 if self.span else self.nodes
+
+    @property
     def threads(self) -> int:
         """Cores of one MPI process."""
         return max(1, self.cores // self.ranks)
-
-    @property
-    def node_cores(self) -> int | None:
-        """Cores that all slots of a node use together."""
-        return None if self.slots is None else self.slots * self.cores
-
-    @property
-    def node_gpus(self) -> int | None:
-        return None if self.slots is None else self.slots * self.gpus
-
-    @property
-    def node_memory(self) -> int | None:
-        return None if self.slots is None or self.memory is None else self.slots * self.memory
 
 
 def shape(task_class: TaskClass, queue: Queue, node: Node | None, request: Mapping[str, Any]) -> Shape:

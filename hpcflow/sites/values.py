@@ -108,7 +108,7 @@ class _Converter:
             if key in value:
                 arguments[field.name] = self.read(value[key], hints[field.name], (*path, key))
             elif field.required:
-                raise _Mismatch(path, f"the key {key!r} is missing (expected {_expected(hints[field.name])})")
+                raise _Mismatch(path, f"the key {key!r} is missing (expected {expected(hints[field.name])})")
         try:
             return schema(**arguments)
         except ValueError as error:  # what __post_init__ has to say: a message, and key paths it is about
@@ -172,7 +172,7 @@ class _Converter:
         if not isinstance(value, str):
             if value is None and schema is type(None):
                 return None
-            raise _Mismatch(path, f"expected {_expected(schema)}", _describe(value))
+            raise _Mismatch(path, f"expected {expected(schema)}", _describe(value))
         try:
             readers = [m for m in getattr(schema, "__metadata__", ()) if isinstance(m, Text)]
             if readers:
@@ -186,10 +186,10 @@ class _Converter:
             hint = nearest(value, typing.get_args(schema)) if typing.get_origin(schema) is Literal else ""
             # "Expected `int` >= 1": what a constraint says comes after the type.
             bound = str(error).partition("` ")[2]
-            expected = f"expected {_expected(schema)} {bound if bound[:1] in '<>' else ''}".rstrip()
-            raise _Mismatch(path, expected, repr(value), hint if "Did you mean" in hint else "") from error
+            wanted = f"expected {expected(schema)} {bound if bound[:1] in '<>' else ''}".rstrip()
+            raise _Mismatch(path, wanted, repr(value), hint if "Did you mean" in hint else "") from error
         except ValueError:
-            raise _Mismatch(path, f"expected {_expected(schema)}", repr(value)) from None
+            raise _Mismatch(path, f"expected {expected(schema)}", repr(value)) from None
 
 
 def _describe(value: Any) -> str:
@@ -199,15 +199,15 @@ def _describe(value: Any) -> str:
 
 
 def _one_of(members: tuple[Any, ...]) -> str:
-    return " or ".join(_expected(m) for m in members if m is not type(None))
+    return " or ".join(expected(m) for m in members if m is not type(None))
 
 
-def _expected(schema: Any) -> str:
+def expected(schema: Any) -> str:
     """Return what a person should write for a type."""
     origin = typing.get_origin(schema)
     if origin is Annotated:
         own = [m.expected for m in schema.__metadata__ if isinstance(m, Text)]
-        return own[0] if own else _expected(typing.get_args(schema)[0])
+        return own[0] if own else expected(typing.get_args(schema)[0])
     if origin is Literal:
         return " or ".join(str(choice) for choice in typing.get_args(schema))
     if origin is Union or origin is types.UnionType:

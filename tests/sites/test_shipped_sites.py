@@ -1,7 +1,7 @@
 """Every shipped site is complete, could be submitted to, and says where its numbers come from."""
 
+import runpy
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -10,6 +10,7 @@ from hpcflow.sites import schema
 from hpcflow.sites.facts import covering, facts
 from hpcflow.sites.layers import load_site, site_document
 from hpcflow.sites.rules import validate
+from hpcflow.sites.values import convert
 
 SITES = Path(__file__).parents[2] / "sites"
 NAMES = sorted(path.stem for path in SITES.glob("*.yaml"))
@@ -90,25 +91,23 @@ def test_a_site_without_a_person_has_no_account(name: str, monkeypatch: pytest.M
     assert [c for c in site.classes.values() if c.account] == []
 
 
-def used(value: Any) -> set[str]:
-    """Names of the fields of a struct, and of those in it, that differ from their defaults."""
-    found: set[str] = set()
-    if isinstance(value, msgspec.Struct):
-        for field in msgspec.structs.fields(value):
-            own = getattr(value, field.name)
-            default = (
-                field.default_factory() if field.default is msgspec.NODEFAULT and not field.required else field.default
-            )
-            if not field.name.startswith("_") and own != default:
-                found |= {f"{type(value).__name__}.{field.name}"} | used(own)
-    elif isinstance(value, dict):
-        found = found.union(*map(used, value.values())) if value else found
-    return found
+REFERENCE = runpy.run_path(str(SITES.parent / "docs" / "site_reference.py"))
 
 
 def test_every_key_is_needed_by_a_shipped_site_or_has_a_reason() -> None:
     structs = [s for s in vars(schema).values() if isinstance(s, type) and issubclass(s, msgspec.Struct)]
     every = {f"{s.__name__}.{f.name}" for s in structs for f in msgspec.structs.fields(s) if not f.name.startswith("_")}
-    needed = set().union(*(used(load_site(name)) for name in NAMES))
+    needed = set().union(*(REFERENCE["used"](convert(site_document(name), schema.Site)) for name in NAMES))
     assert every - needed - set(NOT_SHIPPED) == set()
     assert set(NOT_SHIPPED) - (every - needed) == set()
+
+
+def test_every_key_is_explained() -> None:
+    for _, struct in REFERENCE["SECTIONS"]:
+        unexplained = [key for key, text in REFERENCE["_explanations"](struct).items() if not text]
+        assert [key for key in unexplained if not key.startswith("_") and key != "name"] == []
+
+
+def test_the_page_of_keys_is_what_the_generator_writes_now() -> None:
+    written = (SITES.parent / "docs" / "reference" / "site-file.md").read_text("utf-8")
+    assert written == REFERENCE["page"](), "run `python docs/site_reference.py`, and commit what it writes"
