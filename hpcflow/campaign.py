@@ -17,7 +17,7 @@ from hpcflow.engine.session import Changed, ReplaySession
 from hpcflow.engine.tick import tick
 from hpcflow.errors import UserError
 from hpcflow.session import NotReady
-from hpcflow.sources import campaign_base
+from hpcflow.sources import relative_to
 from hpcflow.version import __version__
 from hpcflow.workflow import Run
 
@@ -68,7 +68,7 @@ class Campaign:
                 engine.record("campaign", version=__version__)
             if engine.state.campaign.site != self._site:
                 engine.record("site", site=self._site)
-        self._base = campaign_base(Path.cwd())
+        self._base = relative_to(Path.cwd())
         self._base.__enter__()
         return Run(BlockingSession(database, self._seed, interval))
 
@@ -105,7 +105,9 @@ class BlockingSession:
             try:
                 return ask(session)
             except Changed as change:
-                raise UserError(change.why) from None
+                raise UserError(
+                    f"{change.why}\nwith the option -C {self.campaign}, and then run the script again."
+                ) from None
             except NotReady as stop:
                 if not stop.arrays:
                     raise UserError(stop.why) from None
@@ -130,6 +132,9 @@ class BlockingSession:
 
     def frames_file(self, freeze: Freeze) -> Path:
         return self._inside(lambda session: session.frames_file(freeze))
+
+    def joined_file(self, files: Sequence[tuple[Path, str]]) -> tuple[Path, str]:
+        return self._inside(lambda session: session.joined_file(files))
 
     def kept_path(self, array: int, task: int, name: str) -> Path:
         return self._inside(lambda session: session.kept_path(array, task, name))

@@ -45,7 +45,7 @@ class Configuration:
         UserError
             If there is no such workflow, or a parameter is unknown, missing or of the wrong type.
         """
-        from hpcflow.functions import load_function
+        from hpcflow.loading import load_function
 
         reference = self.workflow
         if ":" not in reference:
@@ -62,6 +62,8 @@ class Configuration:
             if reference != self.workflow:
                 raise
             raise UserError(f"{self.path}, line {self._document.line(('workflow',))}: {error}") from None
+        if not inspect.isfunction(function):
+            raise UserError(f"{self.path}, line {self._document.line(('workflow',))}: {reference} is no function")
         return function, self._arguments(function)
 
     def _arguments(self, function: Callable[..., Any]) -> dict[str, Any]:
@@ -70,8 +72,17 @@ class Configuration:
         from hpcflow.sites.values import convert
         from hpcflow.sites.yaml_reader import Document
 
-        hints = typing.get_type_hints(function)
-        parameters = list(inspect.signature(function).parameters.values())[1:]
+        where = f"{inspect.getsourcefile(function) or function.__module__}: {function.__name__}"
+        try:
+            hints = typing.get_type_hints(function)
+        except NameError as error:
+            raise UserError(f"{where}: its annotations cannot be read: {error}") from None
+        named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        taken = list(inspect.signature(function).parameters.values())
+        if not taken or taken[0].kind not in positional:
+            raise UserError(f"{where}: a workflow takes the run as its first argument: def {function.__name__}(run)")
+        parameters = [parameter for parameter in taken[1:] if parameter.kind in named]
         fields: list[Any] = []
         for parameter in parameters:
             kind = hints.get(parameter.name, Any)
@@ -109,7 +120,9 @@ def read_configuration(campaign: Path) -> Configuration:
     for key in data:
         if key not in KEYS:
             raise UserError(f"{path}, line {document.line((key,))}: unknown key {key!r}.{nearest(key, KEYS)}")
-    if not isinstance(data.get("workflow"), str):
+    if "workflow" in data and not isinstance(data["workflow"], str):
+        raise UserError(f"{document.where(('workflow',))}: key workflow: expected a name, or file.py:function")
+    if "workflow" not in data:
         raise UserError(f"{path}: the key 'workflow' is missing. Known workflows: {', '.join(sorted(BUILT_IN))}")
     return Configuration(
         path=path,

@@ -11,6 +11,11 @@ from typing import Any
 from hpcflow.database.files import digest_bytes
 from hpcflow.errors import UserError
 
+SOURCE = "source:"
+"""Begins the version of a function that is known by its text."""
+CELL = "cell_"
+"""Begins the name of the module that a function of a notebook or a script travels in."""
+
 
 def describe_function(function: Callable[..., Any], campaign: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The ``function`` entry of array.json, and sources that must be added to the code archive.
@@ -36,12 +41,12 @@ def describe_function(function: Callable[..., Any], campaign: Path) -> tuple[dic
                 f"{module}.{name}: its source text cannot be found, so its version is unknown. "
                 "Put it into a file, or declare one with @hpcflow.task(version=...)"
             )
-        version = "source:" + digest_bytes(source.encode())
+        version = SOURCE + digest_bytes(source.encode())
     if module == "__main__":
         if source is None:
             raise UserError(f"{name}: its source text cannot be found; put the function into a file")
         text = "from __future__ import annotations\n\nimport hpcflow\nimport hpcflow as hf\nfrom hpcflow import task\n\n"
-        module = f"cell_{digest_bytes(source.encode())[:16]}"
+        module = f"{CELL}{digest_bytes(source.encode())[:16]}"
         sources[module] = text + source
     described = {
         "kind": "python",
@@ -71,44 +76,3 @@ def describe_command(command: str) -> tuple[dict[str, Any], dict[str, str]]:
         raise UserError("the command to run is empty")
     described = {"kind": "command", "command": command, "keep": [], "checkpoint": False, "short": Path(word).name}
     return described, {}
-
-
-def load_function(reference: str, campaign: Path) -> Callable[..., Any]:
-    """The function that ``file.py:function`` or ``module:function`` names.
-
-    Raises
-    ------
-    UserError
-        If there is no such file, module or function, or the file cannot be imported.
-    """
-    import importlib
-    import sys
-    import traceback
-
-    from hpcflow.errors import nearest
-
-    where, _, name = reference.partition(":")
-    path = campaign / where
-    if where.endswith(".py"):
-        if not path.exists():
-            found = [p.name for p in campaign.glob("*.py")]
-            raise UserError(f"{path}: no such file.{nearest(where, found)}")
-        if path.parent != campaign:
-            raise UserError(f"{path}: must stand in the campaign directory itself, so that it travels to the nodes")
-        where = path.stem
-    if str(campaign) not in sys.path:
-        sys.path.insert(0, str(campaign))
-    try:
-        module = importlib.import_module(where)
-    except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        if isinstance(error, SyntaxError):
-            place = f"{error.filename}, line {error.lineno}"
-        else:
-            place = f"{frame.filename}, line {frame.lineno}"
-        raise UserError(f"{place}: importing {where} failed: {type(error).__name__}: {error}") from None
-    function = getattr(module, name, None)
-    if not callable(function):
-        known = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-        raise UserError(f"{where}: has no function {name!r}.{nearest(name, known)}")
-    return function  # type: ignore[no-any-return]

@@ -15,6 +15,7 @@ from hpcflow.errors import UserError, nearest
 from hpcflow.session import NotReady, Session
 
 if TYPE_CHECKING:
+    from hpcflow.database.results import Accepted
     from hpcflow.database.state import ArrayState
     from hpcflow.workflow import Run
 
@@ -87,7 +88,7 @@ class Files(Sequence[File]):
         self._name = name
 
     def _resolve(self) -> list[tuple[Path, str]]:
-        return [self._read.kept(self._name, task) for task in self._read.accepted()]
+        return self._read.kept_by_all(self._name)
 
     def _all(self) -> list[File]:
         tasks = self._read.settled(lambda read: read.accepted())
@@ -100,6 +101,9 @@ class Files(Sequence[File]):
     def __getitem__(self, index: int | slice) -> File | Sequence[File]:
         return self._all()[index]
 
+    def __iter__(self) -> Iterator[File]:
+        return iter(self._all())
+
     def __len__(self) -> int:
         return len(self._all())
 
@@ -109,16 +113,25 @@ class Results(Sequence[Any]):
 
     def __init__(self, read: _Read) -> None:
         self._read = read
+        self._values: list[Any] | None = None
 
     def _resolve(self) -> list[Any]:
         return self._read.results()
+
+    def _all(self) -> list[Any]:
+        if self._values is None:
+            self._values = self._read.settled(lambda read: read.results())
+        return self._values
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[Any]: ...
     def __getitem__(self, index: int | slice) -> Any:
-        return self._read.settled(lambda read: read.results())[index]
+        return self._all()[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._all())
 
     def __len__(self) -> int:
         return len(self._read.settled(lambda read: read.accepted()))
@@ -166,14 +179,20 @@ class _Read:
 
     def kept(self, name: str, task: int) -> tuple[Path, str]:
         freeze = self.frozen()
-        record = next(self.session.read(freeze.array, [task]), None)
-        known = {} if record is None else {file: digest for file, _, digest in record.header.get("files", [])}
+        return self._kept(name, next(iter(self.session.read(freeze.array, [task]))))
+
+    def kept_by_all(self, name: str) -> list[tuple[Path, str]]:
+        freeze = self.frozen()
+        return [self._kept(name, record) for record in self.session.read(freeze.array, members(freeze.accepted))]
+
+    def _kept(self, name: str, record: Accepted) -> tuple[Path, str]:
+        known = {file: digest for file, _, digest in record.header.get("files", [])}
         if name not in known:
             raise UserError(
-                f"{self._handle.key}: task {task} kept no file {name!r}.{nearest(name, known)} "
+                f"{self._handle.key}: task {record.task} kept no file {name!r}.{nearest(name, known)} "
                 "A function names the files it keeps in @hpcflow.task(keep=[...])."
             )
-        return self.session.kept_path(freeze.array, task, name), known[name]
+        return self.session.kept_path(self.frozen().array, record.task, name), known[name]
 
 
 class Handle:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from hpcflow.database.files import file_stamp
 from hpcflow.errors import UserError
 from hpcflow.handles import File, Frames, _Read
 
@@ -44,7 +45,10 @@ def rows(path: str | Path) -> list[dict[str, Any]]:
     """
     from hpcflow.tables import read_rows
 
-    return read_rows(_base() / path)
+    table = base_directory() / path
+    if _BASES and table.exists():
+        _BASES[-1][1][str(table)] = file_stamp(table)
+    return read_rows(table)
 
 
 def concat(*handles: Frames) -> Frames:
@@ -52,30 +56,37 @@ def concat(*handles: Frames) -> Frames:
     return Frames([part for handle in handles for part in handle._parts])
 
 
-_BASES: list[Path] = []
+_BASES: list[tuple[Path, dict[str, str]]] = []
 
 
 @contextmanager
-def campaign_base(campaign: Path) -> Iterator[None]:
-    """Paths of ``frames``, ``files`` and ``rows`` are relative to this campaign inside the block."""
-    _BASES.append(campaign)
+def relative_to(directory: Path, read: dict[str, str] | None = None) -> Iterator[None]:
+    """Paths of ``frames``, ``files`` and ``rows`` are relative to this directory inside the block.
+
+    Parameters
+    ----------
+    read
+        Gets the files that are read here and now, with a stamp of each.
+    """
+    _BASES.append((directory, {} if read is None else read))
     try:
         yield
     finally:
         _BASES.pop()
 
 
-def _base() -> Path:
+def base_directory() -> Path:
     """The campaign that is being replayed, or the current directory."""
-    return _BASES[-1] if _BASES else Path.cwd()
+    return _BASES[-1][0] if _BASES else Path.cwd()
 
 
 def _expand(pattern: str | Path) -> list[str]:
-    """The files that a path or pattern means, relative to the campaign, sorted."""
+    """The files that a path or pattern means, sorted, as absolute paths."""
     text = os.fspath(pattern)
-    if not globbing.has_magic(text) or (_base() / text).exists():
-        return [text]
-    found = sorted(globbing.glob(text, root_dir=_base(), recursive=True))
+    base = base_directory()
+    if not globbing.has_magic(text) or (base / text).exists():
+        return [str(base / text)]
+    found = sorted(globbing.glob(text, root_dir=base, recursive=True))
     if not found:
-        raise UserError(f"{text}: no file in {_base()} matches this pattern")
-    return found
+        raise UserError(f"{text}: no file in {base} matches this pattern")
+    return [str(base / name) for name in found]

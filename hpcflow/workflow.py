@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from hpcflow.database.arrays import ArraySpec
 from hpcflow.database.files import digest_bytes
-from hpcflow.database.inputs import Inputs, encode_item
+from hpcflow.database.inputs import Inputs, encode_item, nameless
 from hpcflow.errors import UserError
-from hpcflow.functions import describe_command, describe_function
+from hpcflow.functions import CELL, SOURCE, describe_command, describe_function
 from hpcflow.handles import Branch, Call, File, Files, Frames, Handle, Results
 from hpcflow.session import NotReady, Session
+from hpcflow.sources import base_directory
 
 if TYPE_CHECKING:
     from hpcflow.database.state import ArrayState
@@ -60,11 +61,13 @@ class Run:
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
         """Steps inside get this prefix to their keys."""
+        depth = len(self._scopes)
         self._scopes.append(name)
         try:
             yield
         finally:
-            self._scopes.pop()
+            # An iteration that the replay ended in is closed late, when the scopes around it are gone already.
+            del self._scopes[depth:]
 
     def iterations(self, count: int, name: str = "iterations") -> Iterator[int]:
         """Yield 0, 1, … with a scope of its own for each: ``iterations[3]/train``."""
@@ -130,6 +133,13 @@ class Run:
         if checkpoint is not None:
             described["checkpoint"] = checkpoint
         key = self._claim_key(name or described["short"])
+        if isinstance(inputs, (str, bytes, dict)) or not isinstance(inputs, Iterable):
+            raise UserError(
+                f"{key}: the inputs are one {type(inputs).__name__}; expected a list, hf.frames(...), hf.files(...), "
+                "hf.rows(...), or .frames(), .results(), .files(name) of another step"
+            )
+        if not isinstance(inputs, (Frames, Files, Sequence)):
+            inputs = list(inputs)  # a generator could not be read twice
 
         def make() -> ArrayState:
             spec = self._spec(key, described, task_class, inputs, {**(parameters or {}), **more})
@@ -180,15 +190,15 @@ class Run:
     ) -> ArraySpec:
         session = self._session
         encoded = _encode(parameters, session)
-        what = digest_bytes(encode_item({"function": _identity_of(described), "parameters": _nameless(encoded)}))
+        what = digest_bytes(encode_item({"function": _identity_of(described), "parameters": nameless(encoded)}))
         if isinstance(inputs, Frames):
             resolved = inputs._files(session)
             found = Inputs(frame_files=[path for path, _ in resolved])
             found.digest = digest_bytes(" ".join(digest for _, digest in resolved).encode())
         else:
-            items = _encode(list(_resolved_items(inputs)), session)
+            items = _encode(inputs if isinstance(inputs, (Results, Files)) else list(inputs), session)
             found = Inputs(items=items)
-            found.digest = digest_bytes(b"".join(encode_item(_nameless(item)) for item in items))
+            found.digest = digest_bytes(b"".join(encode_item(nameless(item)) for item in items))
         return ArraySpec(
             key=key,
             name=key,
@@ -203,24 +213,17 @@ class Run:
 
 
 def _identity_of(described: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in described.items() if k not in ("short", "checkpoint", "batch")}
-
-
-def _resolved_items(inputs: Any) -> Iterable[Any]:
-    if isinstance(inputs, (Results, Files)):
-        return inputs._resolve()
-    return inputs  # type: ignore[no-any-return]
+    known = {k: v for k, v in described.items() if k not in ("short", "checkpoint", "batch")}
+    if str(known.get("module", "")).startswith(CELL) and not known["version"].startswith(SOURCE):
+        known["module"] = "__main__"  # its module is named by its text, but it has declared a version of its own
+    return known
 
 
 def _encode(value: Any, session: Session) -> Any:
     """JSON of a value in which handles have become files (``$path``) or results."""
     if isinstance(value, Frames):
         resolved = value._files(session)
-        if len(resolved) != 1:
-            from hpcflow.structures.joined import joined_file
-
-            resolved = [joined_file(session.campaign / ".hpcflow" / "data", resolved)]
-        return _reference(*resolved[0], session)
+        return _reference(*(resolved[0] if len(resolved) == 1 else session.joined_file(resolved)), session)
     if isinstance(value, File):
         return _reference(*value._resolve(session), session)
     if isinstance(value, Files):
@@ -229,10 +232,8 @@ def _encode(value: Any, session: Session) -> Any:
         return _encode(value._resolve(), session)
     if isinstance(value, Call):
         return _encode(value._first.results()[0], session)
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], Path):
-        return _reference(value[0], str(value[1]), session)
     if isinstance(value, Path):
-        path = session.campaign / value
+        path = base_directory() / value
         return _reference(path, session.file_digest(path), session)
     if isinstance(value, dict):
         return {_key(k): _encode(v, session) for k, v in value.items()}
@@ -243,8 +244,8 @@ def _encode(value: Any, session: Session) -> Any:
     if hasattr(value, "tolist"):
         return _encode(value.tolist(), session)  # numpy numbers and arrays
     raise UserError(
-        f"a task cannot be given a {type(value).__name__}: parameters and inputs are JSON values, frames, files, or "
-        "handles of other steps"
+        f"a task cannot be given a {type(value).__name__}: parameters and inputs are JSON values, frames, files, and "
+        ".frames(), .results(), .files(name) or .result() of other steps"
     )
 
 
@@ -258,17 +259,6 @@ def _reference(path: Path, digest: str, session: Session) -> dict[str, str]:
     absolute = Path(os.path.abspath(path))
     inside = absolute.is_relative_to(session.campaign)
     return {"$path": os.path.relpath(absolute, session.campaign) if inside else str(absolute), "digest": digest}
-
-
-def _nameless(value: Any) -> Any:
-    """The same with files named by content only: where they are is no part of an identity."""
-    if isinstance(value, dict):
-        if "$path" in value:
-            return {"$digest": value.get("digest")}
-        return {k: _nameless(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_nameless(v) for v in value]
-    return value
 
 
 def _requests(inputs: Inputs, resources: Callable[[Any], dict[str, Any]]) -> Callable[[], list[dict[str, Any]]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from hpcflow.database import records
 from hpcflow.database.files import sync_directory, write_whole
-from hpcflow.database.inputs import Inputs, identities, read_index, write_inputs
+from hpcflow.database.inputs import Inputs, identities, item_digests, read_index, write_inputs
 from hpcflow.database.results import Accepted
 from hpcflow.database.state import VERSION
 
@@ -60,11 +60,23 @@ def directory_name(number: int, name: str) -> str:
 
 
 def create_array(
-    database: Path, campaign: Path, number: int, spec: ArraySpec, lookup: Lookup | None
+    database: Path,
+    campaign: Path,
+    number: int,
+    spec: ArraySpec,
+    lookup: Lookup | None,
+    verify: Callable[[], None],
 ) -> tuple[str, int, int]:
     """Make an array's directory under a temporary name and rename it into place.
 
     A directory of the same number that no journal line names is what a kill left behind; it goes.
+
+    Parameters
+    ----------
+    lookup
+        Finds results that earlier arrays have already.
+    verify
+        Makes sure that the lock is still ours: what another holder made must not be taken for left behind.
 
     Returns
     -------
@@ -75,13 +87,17 @@ def create_array(
     arrays.mkdir(exist_ok=True)
     for left in arrays.iterdir():
         if left.name.startswith((".new-", f"{number:04d}-")):
+            verify()
             shutil.rmtree(left)
     new = arrays / f".new-{secrets.token_hex(4)}"
     try:
         for sub in ("work/chunks", "work/claims", "work/out", "work/log"):
             (new / sub).mkdir(parents=True)
         inputs, count = write_inputs(new, spec.inputs, campaign)
-        ids = list(identities(spec.what, (digest for _, _, digest in read_index(new))))
+        digests = (digest for _, _, digest in read_index(new))
+        if spec.inputs.items is not None:
+            digests = item_digests(spec.inputs.items)
+        ids = list(identities(spec.what, digests))
         (new / "ids").write_bytes(b"".join(ids))
         taken = _take_over(new, ids, lookup) if lookup is not None and count else 0
         description = {
@@ -105,6 +121,7 @@ def create_array(
             if (new / name).is_file():
                 _sync_file(new / name)
         final = arrays / directory_name(number, spec.name)
+        verify()
         os.rename(new, final)
         sync_directory(arrays)
     except BaseException:

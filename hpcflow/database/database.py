@@ -83,7 +83,7 @@ class Database:
         """
         path = self.directory / "campaign.json"
         try:
-            content: dict[str, Any] = json.loads(path.read_bytes())
+            content: Any = json.loads(path.read_bytes())
         except FileNotFoundError:
             raise UserError(
                 f"{self.campaign}: nothing has been submitted here yet. Write hpcflow.yaml and type: hpcflow submit"
@@ -97,7 +97,7 @@ class Database:
                 f"{path}: version {content['version']} of the database was written by a newer hpcflow; this one "
                 f"reads up to version {VERSION}. Update with: pip install --upgrade hpcflow-arrays"
             )
-        return content
+        return dict(content)
 
     def check_place(self) -> None:
         """Stop if the campaign is not where it was made: it may be a copy whose jobs belong to another."""

@@ -216,6 +216,7 @@ def _answer(state: State, entry: Entry) -> None:
     campaign = state.campaign
     campaign.answers[entry["key"]] = [entry["fingerprint"], entry["answer"]]
     campaign.attention.pop(f"changed {entry['key']}", None)
+    campaign.changes.pop(entry["key"], None)
     campaign.waiting = None
     if entry["answer"] == "rerun":
         for read in [r for r in campaign.freezes if r == entry["key"] or r.startswith(entry["key"] + "@")]:
@@ -223,7 +224,10 @@ def _answer(state: State, entry: Entry) -> None:
 
 
 def _attention(state: State, entry: Entry) -> None:
-    state.campaign.attention[entry["subject"]] = entry["message"]
+    campaign = state.campaign
+    campaign.attention[entry["subject"]] = entry["message"]
+    if "step" in entry:
+        campaign.changes[entry["step"]] = entry["fingerprint"]
 
 
 def _resolved(state: State, entry: Entry) -> None:
@@ -232,6 +236,7 @@ def _resolved(state: State, entry: Entry) -> None:
         campaign.attention.clear()
     else:
         campaign.attention.pop(entry["subject"], None)
+        campaign.changes.pop(entry["subject"].removeprefix("changed "), None)
     campaign.waiting = None
 
 

@@ -115,6 +115,22 @@ def inputs_path(directory: Path, description: dict[str, Any], campaign: Path) ->
     return directory / str(description["path"])
 
 
+def nameless(value: Any) -> Any:
+    """The same with files known by content only: where they are is no part of an identity."""
+    if isinstance(value, dict):
+        if "$path" in value:
+            return {"$digest": value.get("digest")}
+        return {k: nameless(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [nameless(v) for v in value]
+    return value
+
+
+def item_digests(items: Iterable[Any]) -> Iterator[bytes]:
+    """What each JSON input contributes to the identity of its task."""
+    return (blake2b(encode_item(nameless(item)), digest_size=16).digest() for item in items)
+
+
 def identities(what: str, digests: Iterable[bytes]) -> Iterator[bytes]:
     """The identity of each task: what is computed, on which bytes, and which of equal inputs it is.
 

@@ -209,6 +209,8 @@ class CampaignState(msgspec.Struct):
     freezes: dict[str, Freeze] = {}
     answers: dict[str, list[str]] = {}
     """Per key: the fingerprint of the change and ``keep`` or ``rerun``."""
+    changes: dict[str, str] = {}
+    """Per key of a changed step that waits for an answer: the fingerprint of what it would compute now."""
     attention: dict[str, str] = {}
     """What needs a person, by subject."""
     paused: bool = False

@@ -111,10 +111,10 @@ class Engine:
             self.state.campaign.told = sorted(self._conditions)
             self.changed = True
 
-    def attention(self, subject: str, message: str) -> None:
+    def attention(self, subject: str, message: str, **more: Any) -> None:
         """Something needs a person; said once, shown until it is resolved."""
         if self.state.campaign.attention.get(subject) != message:
-            self.record("attention", subject=subject, message=message)
+            self.record("attention", subject=subject, message=message, **more)
             self.say(message)
 
     def live_arrays(self) -> Iterator[ArrayState]:
@@ -220,8 +220,8 @@ def open_engine(database: Database, patience: float = 0.0, *, anywhere: bool = F
         if error.errno not in _STORAGE:
             raise
         raise UserError(
-            f"{error.filename or database.directory}: {error.strerror}. Nothing that was recorded is lost. Make room, or "
-            "make it writable, and type: hpcflow resume"
+            f"{error.filename or database.directory}: {error.strerror}. Nothing that was recorded is lost. "
+            "Make room, or make it writable, and type: hpcflow resume"
         ) from None
     finally:
         lock.__exit__(None, None, None)

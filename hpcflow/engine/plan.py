@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hpcflow.configuration import Configuration
 from hpcflow.database.arrays import ArraySpec, directory_name
 from hpcflow.database.chunks import chunk_bounds
-from hpcflow.database.inputs import encode_item, identities
+from hpcflow.database.inputs import identities, item_digests
 from hpcflow.database.state import ArrayState, Freeze
 from hpcflow.engine.engine import Engine
-from hpcflow.engine.session import Changed, ReplaySession, find_array
+from hpcflow.engine.session import Changed, ReplaySession, find_array, grouped
 from hpcflow.engine.width import most_workers, slots_per_worker
 from hpcflow.session import NotReady
 from hpcflow.structures.index import frames
+from hpcflow.structures.joined import joined_digest
 
 
 @dataclass
@@ -67,6 +70,10 @@ class PlanSession(ReplaySession):
             raise NotReady([freeze.array])
         return path
 
+    def joined_file(self, files: Sequence[tuple[Path, str]]) -> tuple[Path, str]:
+        digest = joined_digest(file for file, _ in files)
+        return self.engine.database.directory / "data" / f"{digest}.xyz", digest
+
     def write_metrics(self) -> None:
         """A plan writes nothing."""
 
@@ -75,6 +82,7 @@ class PlanSession(ReplaySession):
         site = engine.site(engine.state.campaign.site)
         task_class = site.task_class(spec.task_class)
         local = site.scheduler.kind == "local"
+        requests = grouped(spec)
         digests = _digests(spec)
         lookup = self._lookup(spec.what)
         taken = len(lookup(list(identities(spec.what, digests)))) if lookup is not None else 0
@@ -83,6 +91,8 @@ class PlanSession(ReplaySession):
         left = len(digests) - taken
         chunks = len(chunk_bounds(left, most_workers(engine, array) * slots)) - 1
         workers = min(most_workers(engine, array), -(-chunks // slots))
+        for request, _ in requests:
+            self._script(spec, array, workers, request)  # what cannot be asked for is said now
         return Planned(
             key=spec.key,
             task_class=spec.task_class,
@@ -91,10 +101,10 @@ class PlanSession(ReplaySession):
             workers=workers,
             slots=slots,
             node_hours=None if local else workers * task_class.nodes * task_class.walltime / 3600,
-            script=self._script(spec, array, workers) if left else "",
+            script=self._script(spec, array, workers, {}) if left else "",
         )
 
-    def _script(self, spec: ArraySpec, array: ArrayState, workers: int) -> str:
+    def _script(self, spec: ArraySpec, array: ArrayState, workers: int, request: dict[str, Any]) -> str:
         from hpcflow.sites.scripts import Script, render
 
         engine = self.engine
@@ -111,7 +121,7 @@ class PlanSession(ReplaySession):
                 archive=engine.database.directory / "code" / "DIGEST.pyz",
                 log=path / "work" / "log",
                 resources="r0",
-                request={},
+                request=request,
             ),
             engine.campaign,
         )
@@ -121,7 +131,7 @@ def _digests(spec: ArraySpec) -> list[bytes]:
     from hashlib import blake2b
 
     if spec.inputs.items is not None:
-        return [blake2b(encode_item(item), digest_size=16).digest() for item in spec.inputs.items]
+        return list(item_digests(spec.inputs.items))
     out = []
     for path in spec.inputs.frame_files:
         for _, frame in frames(path):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcflow.database.files import file_stamp
@@ -56,26 +53,28 @@ def call_workflow(session: ReplaySession, configuration: Configuration) -> list[
     UserError
         If the workflow, its parameters or an input are not as they must be.
     """
+    from hpcflow.loading import loaded_files, place_of
     from hpcflow.session import NotReady
-    from hpcflow.sources import campaign_base
+    from hpcflow.sources import relative_to
     from hpcflow.workflow import Run
 
     function, arguments = configuration.workflow_call()
     session.read_files[str(configuration.path)] = file_stamp(configuration.path)
-    source = sys.modules[function.__module__].__file__ or ""
-    if source and Path(source).is_relative_to(session.campaign):
-        session.read_files[source] = file_stamp(source)
+    session.read_files.update(loaded_files(session.campaign))
     run = Run(session)
     stops: list[NotReady] = []
-    with campaign_base(session.campaign):
+    with relative_to(session.campaign, session.read_files):
         try:
             function(run, **arguments)
         except NotReady as stop:
             stops.append(stop)
         except UserError:
             raise
-        except Exception as error:
-            raise UserError(_where(error, function.__code__.co_filename)) from error
+        except (Exception, SystemExit) as error:  # a workflow is the user's code: whatever it raises is reported
+            place = place_of(error, session.campaign)
+            raise UserError(f"{place}: {type(error).__name__}: {error}") from error
+        finally:
+            session.read_files.update(loaded_files(session.campaign))  # what it imported on its way
     return [*stops, *run.stops]
 
 
@@ -95,8 +94,10 @@ def replay(engine: Engine, accept_growth: bool = False) -> None:
     session = ReplaySession(engine, configuration.seed, accept_growth)
     stops = call_workflow(session, configuration)
     session.write_metrics()
-    if "workflow" in campaign.attention:
-        engine.record("resolved", subject="workflow")
+    open_changes = {f"changed {key}" for key, _ in session.changes}
+    for subject in list(campaign.attention):
+        if subject == "workflow" or (subject.startswith("changed ") and subject not in open_changes):
+            engine.record("resolved", subject=subject)
     campaign.replayed = session.read_files
     campaign.waiting = {}
     for stop in stops:
@@ -109,10 +110,3 @@ def replay(engine: Engine, accept_growth: bool = False) -> None:
     if not stops and not campaign.waiting and not campaign.finished:
         engine.record("finished")
         engine.say("the workflow is finished")
-
-
-def _where(error: Exception, filename: str) -> str:
-    """The place in the user's file where a workflow failed."""
-    frames = traceback.extract_tb(error.__traceback__)
-    frame = next((f for f in reversed(frames) if f.filename == filename), frames[-1])
-    return f"{frame.filename}, line {frame.lineno}, in {frame.name}: {type(error).__name__}: {error}"

@@ -6,11 +6,13 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from hpcflow.database.arrays import ArraySpec, Earlier, create_array, task_ids
+from hpcflow.database.arrays import ArraySpec, Earlier, create_array, describe, task_ids
 from hpcflow.database.files import digest_file, file_stamp, write_whole
+from hpcflow.database.inputs import nameless
 from hpcflow.database.results import Accepted, read_records
 from hpcflow.database.state import FAILED, SUCCEEDED, ArrayState, Freeze, members, ranges
 from hpcflow.engine.collect import collect_array
@@ -20,8 +22,7 @@ from hpcflow.engine.observe import observe
 from hpcflow.engine.submit import cancel_array, submit_array
 from hpcflow.errors import UserError
 from hpcflow.session import NotReady
-from hpcflow.structures.joined import write_by_content
-
+from hpcflow.structures.joined import joined_file, write_by_content
 
 CALL_WALLTIME = 1800.0
 """Bound of ``run.call`` in seconds: the tick holds the lock meanwhile, so this is for light work only."""
@@ -56,6 +57,8 @@ class ReplaySession:
         """Successes that let each array's readers go on."""
         self.read_files: dict[str, str] = {}
         """Files that this replay depends on, with a stamp of each."""
+        self.changes: list[tuple[str, str]] = []
+        """Changed steps met in this replay, with their new fingerprints."""
         self._metrics: dict[str, dict[str, Any]] = {}
 
     # -- arrays ------------------------------------------------------------------------------------
@@ -84,20 +87,15 @@ class ReplaySession:
         if growth and self.accept_growth:
             engine.record("answer", key=spec.key, fingerprint=spec.fingerprint, answer="rerun")
             return
-        what = "its inputs" if growth else "its function, its version or its parameters"
+        what = "its inputs" if growth else what_changed(describe(engine.path(existing)), spec)
         message = (
             f"{spec.key}: {what} changed since it was submitted. Running work goes on as it was. Type\n"
-            f"  hpcflow submit --rerun {spec.key}   to compute it anew (finished results that still apply are taken over)\n"
+            f"  hpcflow submit --rerun {spec.key}   to compute it anew (results that still apply are taken over)\n"
             f"  hpcflow submit --keep {spec.key}    to go on with what there is"
         )
-        engine.attention(f"changed {spec.key}", message)
         self.changes.append((spec.key, spec.fingerprint))
+        engine.attention(f"changed {spec.key}", message, step=spec.key, fingerprint=spec.fingerprint)
         raise Changed([], message)
-
-    @property
-    def changes(self) -> list[tuple[str, str]]:
-        """Changed steps met in this replay, with their new fingerprints."""
-        return self.__dict__.setdefault("_changes", [])  # type: ignore[no-any-return]
 
     def _replace(self, existing: ArrayState) -> None:
         """Stop work on an array that is about to be computed anew; what it has is taken over first."""
@@ -116,12 +114,13 @@ class ReplaySession:
             # Before anything is written: an unknown class is the user's mistake.
             task_class = engine.task_class(campaign.site, spec.task_class)
             spec.policy = {"retries": dict(task_class.retries), "ladder": list(task_class.ladder)}
+        requests = grouped(spec)
         engine.verify()
         database = engine.database
         spec.code = build(engine.campaign, database.directory / "code", sources)
         number = max(campaign.arrays, default=0) + 1
         directory, count, taken = create_array(
-            database.directory, engine.campaign, number, spec, self._lookup(spec.what)
+            database.directory, engine.campaign, number, spec, self._lookup(spec.what), engine.verify
         )
         engine.record(
             "array",
@@ -134,7 +133,7 @@ class ReplaySession:
             what=spec.what,
             fingerprint=spec.fingerprint,
             policy=spec.policy,
-            requests=_grouped(spec),
+            requests=requests,
             call=spec.call,
         )
         if replaced is not None and not replaced.done:
@@ -255,6 +254,11 @@ class ReplaySession:
                 raise AssertionError(f"{path}: the frames of a frozen read are not what they were")
         return path
 
+    def joined_file(self, files: Sequence[tuple[Path, str]]) -> tuple[Path, str]:
+        """Several files of frames as one."""
+        self.engine.verify()
+        return joined_file(self.engine.database.directory / "data", files)
+
     def kept_path(self, array: int, task: int, name: str) -> Path:
         return self.engine.path(self.engine.state.campaign.arrays[array]) / "files" / str(task) / name
 
@@ -334,6 +338,7 @@ class ReplaySession:
                 return
         except OSError:
             pass  # not there yet
+        self.engine.verify()
         write_whole(path, data, durable=False)
 
 
@@ -346,18 +351,52 @@ def find_array(engine: Engine, key: str) -> ArrayState | None:
     return found
 
 
-def _grouped(spec: ArraySpec) -> list[tuple[dict[str, Any], list[list[int]]]]:
-    """Tasks with resources of their own, by what they need."""
+def what_changed(before: dict[str, Any], now: ArraySpec) -> str:
+    """In words, what makes a step compute something else than the array it has."""
+    old, new = before["function"], now.function
+    if old["kind"] != new["kind"]:
+        return f"it was a {old['kind']} and is a {new['kind']}; that"
+    if old["kind"] == "command" and old["command"] != new["command"]:
+        return "its command"
+    if old["kind"] == "python" and (old["module"], old["name"]) != (new["module"], new["name"]):
+        return f"its function was {old['module']}.{old['name']} and is {new['module']}.{new['name']}; that"
+    if old.get("version") != new.get("version"):
+        return f"the function {new['name']}"
+    for name in sorted({*before["parameters"], *now.parameters}):
+        was, is_now = (nameless(parameters.get(name)) for parameters in (before["parameters"], now.parameters))
+        if was != is_now:
+            shown = " from {} to {}".format(*(json.dumps(value)[:60] for value in (was, is_now)))
+            return f"its parameter {name!r}{shown}"
+    return "what it keeps"
+
+
+_REQUESTS = ("cores", "gpus", "memory", "walltime")
+
+
+def grouped(spec: ArraySpec) -> list[tuple[dict[str, Any], list[list[int]]]]:
+    """Tasks with resources of their own, by what they need.
+
+    Raises
+    ------
+    UserError
+        If ``resources`` says something else than numbers of what can be asked for.
+    """
     if spec.requests is None:
         return []
     groups: dict[str, tuple[dict[str, Any], list[int]]] = {}
-    for task, request in enumerate(spec.requests()):
-        unknown = set(request) - {"cores", "gpus", "memory", "walltime"}
-        if unknown:
-            raise UserError(
-                f"{spec.key}: resources() returned {sorted(unknown)[0]!r} for task {task}; it may say cores, gpus, "
-                "memory (MiB) and walltime (s)"
-            )
+    for task, wishes in enumerate(spec.requests()):
+        request: dict[str, Any] = {}
+        for name, value in wishes.items():
+            where = f"{spec.key}: resources() returned {name}={value!r} for task {task}"
+            if name not in _REQUESTS:
+                raise UserError(f"{where}; it may say cores, gpus, memory (MiB) and walltime (s)")
+            least = 0 if name == "gpus" else 1
+            if isinstance(value, bool) or not isinstance(value, Real) or not least <= value < float("inf"):
+                raise UserError(f"{where}; expected a number from {least} on (memory in MiB, walltime in s)")
+            number = float(value)
+            if name != "walltime" and not number.is_integer():
+                raise UserError(f"{where}; expected a whole number")
+            request[name] = number if name == "walltime" else int(number)
         if request:
             groups.setdefault(json.dumps(request, sort_keys=True), (request, []))[1].append(task)
     return [(request, ranges(tasks)) for request, tasks in groups.values()]

@@ -36,6 +36,15 @@ def write_by_content(data: Path, blocks: Iterable[bytes]) -> tuple[Path, str]:
     return path, digest.hexdigest()
 
 
+def joined_digest(files: Iterable[Path]) -> str:
+    """The digest that the join of these files would have, without writing it."""
+    digest = blake2b(digest_size=16)
+    for file in files:
+        block = file.read_bytes()
+        digest.update(block if not block or block.endswith(b"\n") else block + b"\n")
+    return digest.hexdigest()
+
+
 def joined_file(data: Path, files: Iterable[tuple[Path, str]]) -> tuple[Path, str]:
     """One file with the frames of several, in order; the name of the join is remembered by theirs."""
     files = list(files)

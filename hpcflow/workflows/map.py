@@ -64,7 +64,7 @@ def map_workflow(
     else:
         inputs = items
     if function is not None:
-        from hpcflow.functions import load_function
+        from hpcflow.loading import load_function
 
         run.map(load_function(function, run.campaign), inputs, name=name, task_class=task_class, parameters=arguments)
     else:
