@@ -24,8 +24,8 @@ HEAD = """\
 # Keys of a site file
 
 This page is generated from the schema. [Write a site file](../how-to/site-file.md) says how to begin. A key that is
-missing has the value in the third column. The last column names shipped sites that need the key; `hpcflow sites show NAME`
-shows how.
+missing has the value in the third column. The last column names shipped sites that need the key;
+`hpcflow sites show NAME` shows how.
 """
 
 SECTIONS = (
