@@ -45,7 +45,9 @@ def describe_function(function: Callable[..., Any], campaign: Path) -> tuple[dic
     if module == "__main__":
         if source is None:
             raise UserError(f"{name}: its source text cannot be found; put the function into a file")
-        text = "from __future__ import annotations\n\nimport hpcflow\nimport hpcflow as hf\nfrom hpcflow import task\n\n"
+        text = (
+            "from __future__ import annotations\n\nimport hpcflow\nimport hpcflow as hf\nfrom hpcflow import task\n\n"
+        )
         module = f"{CELL}{digest_bytes(source.encode())[:16]}"
         sources[module] = text + source
     described = {

@@ -111,7 +111,9 @@ def explain_task(engine: Engine, array: ArrayState, task: int) -> dict[str, Any]
         excerpt = read_input(path, description["inputs"], engine.campaign, task)[:400].decode("utf-8", "replace")
     except OSError as error:
         excerpt = f"cannot be read: {error}"
-    decided = {None: "done", OPEN: "undecided", FAILED: "failed"}.get(None if status is None else status[task], "succeeded")
+    decided = {None: "done", OPEN: "undecided", FAILED: "failed"}.get(
+        None if status is None else status[task], "succeeded"
+    )
     if status is None and attempts:
         decided = attempts[-1][0].header["state"]
     archive = engine.database.directory / "code" / f"{description['code']}.pyz"
@@ -188,5 +190,3 @@ def _task_text(found: dict[str, Any]) -> str:
     lines += ["input begins:", *(f"    {line}" for line in found["input"].splitlines()[:4])]
     lines += ["run it by hand (records nothing):", f"    {found['by_hand']}"]
     return "\n".join(lines)
-
-

@@ -34,7 +34,9 @@ def init(example: str | None, directory: Path | None) -> None:
         shutil.copytree(known[example], target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror})") from None
-    click.echo(f"{target}: copied the example {example}. Next: cd {target}, read README.md or hpcflow.yaml, then hpcflow submit")
+    click.echo(
+        f"{target}: copied the example {example}. Next: cd {target}, read README.md or hpcflow.yaml, then hpcflow submit"
+    )
 
 
 def _first_comment(path: Path) -> str:

@@ -11,7 +11,9 @@ from hpcflow.cli.campaign import campaign_option, open_database, view
 
 @click.command()
 @campaign_option
-@click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Default: report.html of the campaign.")
+@click.option(
+    "-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Default: report.html of the campaign."
+)
 def report(directory: Path | None, output: Path | None) -> None:
     """Write the report: learning curve, parity plots, deviations, walkers, cost. One file, no server.
 

@@ -83,4 +83,3 @@ def _blocks(
                 line["reason"] = record.header.get("reason")
                 line["message"] = record.header.get("message")
             yield json.dumps(line).encode() + b"\n"
-

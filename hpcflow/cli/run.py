@@ -98,7 +98,9 @@ def last_models(engine: Engine) -> list[Path]:
     """Files named ``*.model`` or ``model`` that the newest finished array with any has kept."""
     for array in reversed(list(engine.state.campaign.arrays.values())):
         kept = engine.path(array) / "files"
-        found = sorted(p for p in kept.glob("*/*") if p.name == "model" or p.suffix == ".model") if kept.is_dir() else []
+        found = (
+            sorted(p for p in kept.glob("*/*") if p.name == "model" or p.suffix == ".model") if kept.is_dir() else []
+        )
         if found and array.current:
             return found
     return []

@@ -94,9 +94,8 @@ def create_array(
         for sub in ("work/chunks", "work/claims", "work/out", "work/log"):
             (new / sub).mkdir(parents=True)
         inputs, count = write_inputs(new, spec.inputs, campaign)
-        digests = (digest for _, _, digest in read_index(new))
-        if spec.inputs.items is not None:
-            digests = item_digests(spec.inputs.items)
+        items = spec.inputs.items
+        digests = [digest for _, _, digest in read_index(new)] if items is None else item_digests(items)
         ids = list(identities(spec.what, digests))
         (new / "ids").write_bytes(b"".join(ids))
         taken = _take_over(new, ids, lookup) if lookup is not None and count else 0

@@ -87,9 +87,7 @@ class Journal:
         """
         yield from self._read_epoch(self.epoch, None, epoch, offset)
 
-    def _read_epoch(
-        self, epoch: int, limit: int | None, from_epoch: int, from_offset: int
-    ) -> Iterator[dict[str, Any]]:
+    def _read_epoch(self, epoch: int, limit: int | None, from_epoch: int, from_offset: int) -> Iterator[dict[str, Any]]:
         if epoch < 1:
             if from_epoch > 0:
                 raise LookupError("checkpoint of an epoch that the journal does not have")

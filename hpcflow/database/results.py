@@ -75,9 +75,7 @@ def read_live(array: Path, state: ArrayState, status: bytearray, tasks: Iterable
             yield _at(files[worker], start)
 
 
-def read_records(
-    array: Path, state: ArrayState, status: bytearray | None, tasks: Iterable[int]
-) -> Iterator[Accepted]:
+def read_records(array: Path, state: ArrayState, status: bytearray | None, tasks: Iterable[int]) -> Iterator[Accepted]:
     """Yield accepted records of some tasks, wherever they are now, in the order asked for."""
     if state.done or status is None:
         return read_results(array, tasks)

@@ -59,9 +59,7 @@ def _origin(name: str) -> tuple[str, int]:
     return (job, int(element)) if element.isdigit() else ("", 0)
 
 
-def _read(
-    engine: Engine, array: ArrayState, path: Path, name: str, worker: WorkerState, repeats: Repeats
-) -> None:
+def _read(engine: Engine, array: ArrayState, path: Path, name: str, worker: WorkerState, repeats: Repeats) -> None:
     status = engine.state.status[array.number]
     with open(path, "rb") as stream:
         stream.seek(worker.offset)

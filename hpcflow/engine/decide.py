@@ -147,9 +147,7 @@ def _source(engine: Engine, array: ArrayState, name: str, task: int) -> str:
         return ""
 
 
-def _causes(
-    engine: Engine, array: ArrayState, silent: list[tuple[str, WorkerState]]
-) -> dict[str, tuple[str, str]]:
+def _causes(engine: Engine, array: ArrayState, silent: list[tuple[str, WorkerState]]) -> dict[str, tuple[str, str]]:
     """Why workers left without a goodbye: (cause, evidence). One question to accounting for all of a site."""
     out: dict[str, tuple[str, str]] = {}
     jobs = {job.token: job for job in engine.state.campaign.jobs.values()}
@@ -326,7 +324,9 @@ def write_missing_lists(engine: Engine) -> None:
         array = engine.state.campaign.arrays[entry["array"]]
         if not array.done:
             engine.verify()
-            write_list(engine.path(array), {k: v for k, v in entry.items() if k not in ("kind", "time", "array", "crc")})
+            write_list(
+                engine.path(array), {k: v for k, v in entry.items() if k not in ("kind", "time", "array", "crc")}
+            )
         engine.unwritten.pop(0)
 
 
@@ -391,7 +391,9 @@ def _cause_of_job(job: JobState, mine: list[WorkerState], array: ArrayState) -> 
     if not mine:
         return "ended before any worker could start"
     said = sorted({w.goodbye + (f": {w.message}" if w.message else "") for w in mine if w.goodbye})
-    silent = sorted({array.closed.get(name, "lost") for name, w in array.workers.items() if w in mine and not w.goodbye})
+    silent = sorted(
+        {array.closed.get(name, "lost") for name, w in array.workers.items() if w in mine and not w.goodbye}
+    )
     return "; ".join(said + silent)
 
 

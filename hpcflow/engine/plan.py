@@ -169,4 +169,3 @@ def make_plan(engine: Engine, configuration: Configuration) -> tuple[list[Planne
     session = PlanSession(engine, configuration.seed)
     stops = call_workflow(session, configuration)
     return session.planned, [stop.why for stop in stops if isinstance(stop, Changed)]
-

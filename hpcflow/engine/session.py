@@ -206,7 +206,11 @@ class ReplaySession:
             return
         limit = "all" if min_success is None else f"more than {1 - min_success:.0%} of"
         first = next((r for r in self._failed(array)), None)
-        why = "" if first is None else f" For example task {first.task}: {first.header.get('message') or first.header.get('reason')}."
+        why = (
+            ""
+            if first is None
+            else f" For example task {first.task}: {first.header.get('message') or first.header.get('reason')}."
+        )
         message = (
             f"{array.key}: {limit} its tasks failed ({array.failed} of {array.count}).{why}\n"
             f"Look with: hpcflow explain {array.name}\nCompute them again with: hpcflow resume --retry-failed"
@@ -391,9 +395,9 @@ def grouped(spec: ArraySpec) -> list[tuple[dict[str, Any], list[list[int]]]]:
             if name not in _REQUESTS:
                 raise UserError(f"{where}; it may say cores, gpus, memory (MiB) and walltime (s)")
             least = 0 if name == "gpus" else 1
-            if isinstance(value, bool) or not isinstance(value, Real) or not least <= value < float("inf"):
+            number = -1.0 if value is True or not isinstance(value, Real) else float(value)
+            if not least <= number < float("inf"):
                 raise UserError(f"{where}; expected a number from {least} on (memory in MiB, walltime in s)")
-            number = float(value)
             if name != "walltime" and not number.is_integer():
                 raise UserError(f"{where}; expected a whole number")
             request[name] = number if name == "walltime" else int(number)

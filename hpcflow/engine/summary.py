@@ -72,9 +72,7 @@ def _array(engine: Engine, array: ArrayState) -> dict[str, Any]:
         "running_workers": sum(1 for w in workers if w.hello and not w.settled and not w.goodbye),
         "in_flight": sum(len(f.tasks) for w in workers if not w.settled for f in w.flight.values()),
         "mean_seconds": array.seconds / array.succeeded if array.succeeded else None,
-        "last_words": {
-            name: array.closed[name] for name in list(array.closed)[-5:]
-        },
+        "last_words": {name: array.closed[name] for name in list(array.closed)[-5:]},
         "jobs": [
             {
                 "number": job.number,
