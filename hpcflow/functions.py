@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcflow.database.files import digest_bytes
-from hpcflow.errors import UserError
+from hpcflow.errors import UserError, nearest
 
 SOURCE = "source:"
 """Begins the version of a function that is known by its text."""

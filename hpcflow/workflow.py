@@ -16,7 +16,7 @@ from hpcflow.database.arrays import ArraySpec
 from hpcflow.database.files import digest_bytes
 from hpcflow.database.inputs import Inputs, encode_item, nameless
 from hpcflow.errors import UserError
-from hpcflow.functions import CELL, SOURCE, describe_command, describe_function
+from hpcflow.functions import CELL, SOURCE, check_command, describe_command, describe_function
 from hpcflow.handles import Branch, Call, File, Files, Frames, Handle, Results
 from hpcflow.session import NotReady, Session
 from hpcflow.sources import base_directory
@@ -199,6 +199,8 @@ class Run:
             items = _encode(inputs if isinstance(inputs, (Results, Files)) else list(inputs), session)
             found = Inputs(items=items)
             found.digest = digest_bytes(b"".join(encode_item(nameless(item)) for item in items))
+        if described["kind"] == "command":
+            check_command(described["command"], found.items)
         return ArraySpec(
             key=key,
             name=key,
