@@ -78,3 +78,34 @@ def describe_command(command: str) -> tuple[dict[str, Any], dict[str, str]]:
         raise UserError("the command to run is empty")
     described = {"kind": "command", "command": command, "keep": [], "checkpoint": False, "short": Path(word).name}
     return described, {}
+
+
+def check_command(command: str, items: list[Any] | None) -> None:
+    """See that every row has the fields that a command names, before anything is submitted.
+
+    Parameters
+    ----------
+    command
+        With ``{field}`` for fields of a row.
+    items
+        The inputs, or None for frames, which have no fields but their number.
+
+    Raises
+    ------
+    UserError
+        Naming the field and the first row without it.
+    """
+    from hpcflow.worker.commands import fields
+
+    wanted = set(fields(command)) - {"index"}
+    for number, item in enumerate([None] if items is None else items):
+        known = set(item) - {"$path", "digest"} if isinstance(item, dict) else set()
+        if isinstance(item, dict) and "$path" in item:
+            known.add("path")
+        missing = sorted(wanted - known)
+        if missing:
+            where = "a frame has no fields; it is in input.xyz" if items is None else f"input {number} has no such field"
+            raise UserError(
+                f"the command names {{{missing[0]}}}, but {where}.{nearest(missing[0], known | {'index'})} "
+                f"Write {{{{{missing[0]}}}}} for literal braces: {command}"
+            )
