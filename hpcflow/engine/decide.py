@@ -32,6 +32,7 @@ from hpcflow.database.state import (
     ranges,
 )
 from hpcflow.engine.engine import Engine
+from hpcflow.engine.escalation import more_memory, more_walltime, next_request
 from hpcflow.engine.finish import finish_array
 from hpcflow.engine.observe import element_is_gone, worker_is_gone
 from hpcflow.engine.width import most_workers, slots_per_worker, unclaimed
@@ -184,21 +185,6 @@ def _causes(engine: Engine, array: ArrayState, silent: list[tuple[str, WorkerSta
     return out
 
 
-def _base_request(array: ArrayState, task: int) -> dict[str, Any]:
-    for request, spans in array.requests:
-        if any(start <= task < stop for start, stop in spans):
-            return dict(request)
-    return {}
-
-
-def _more_memory(engine: Engine, array: ArrayState, task: int) -> int:
-    """Memory for the next attempt of a task that ran out of it, in MiB: half as much again."""
-    now = array.escalation.get(task, {}).get("memory") or _base_request(array, task).get("memory")
-    if now is None:
-        now = engine.task_class(engine.state.campaign.site, array.task_class).memory or 1024
-    return int(now * 1.5)
-
-
 # -- failures meet their policy -----------------------------------------------------------------
 
 
@@ -225,11 +211,16 @@ def _give_up(engine: Engine, array: ArrayState) -> None:
         elif loose.reason == "unconverged" and charges.get("unconverged", 0) != wanted.get("rung", 0):
             escalate[str(task)] = {"rung": charges["unconverged"]}
         elif charges.get("oom", 0) > wanted.get("oom", 0):
-            escalate[str(task)] = {"memory": _more_memory(engine, array, task), "oom": charges["oom"]}
+            memory = more_memory(engine, array, task)
+            if memory is None:
+                given_up.setdefault("oom", []).append(task)
+            else:
+                escalate[str(task)] = {"memory": memory, "oom": charges["oom"]}
         elif wanted.get("cut_short", 0) > 1 and loose.reason in ("unfinished", "walltime"):
-            task_class = engine.task_class(engine.state.campaign.site, array.task_class)
-            walltime = (wanted.get("walltime") or task_class.walltime) * 2
-            if walltime != wanted.get("walltime"):
+            walltime = more_walltime(engine, array, task)
+            if walltime is None:
+                given_up.setdefault("walltime", []).append(task)
+            else:
                 escalate[str(task)] = {"walltime": walltime}
     for reason, tasks in given_up.items():
         engine.record("give_up", array=array.number, tasks=ranges(sorted(tasks)), reason=reason)
@@ -280,10 +271,8 @@ def _group_fresh(array: ArrayState, tasks: list[int]) -> list[Group]:
 def _group_loose(array: ArrayState) -> list[Group]:
     groups: dict[tuple[str, int], Group] = {}
     for task in sorted(array.loose):
-        escalation = array.escalation.get(task, {})
-        request = _base_request(array, task)
-        request.update({k: v for k, v in escalation.items() if k in ("memory", "walltime", "cores", "gpus")})
-        rung = escalation.get("rung", 0)
+        request = next_request(array, task)
+        rung = array.escalation.get(task, {}).get("rung", 0)
         key = (resources_id(request), rung)
         groups.setdefault(key, (request, rung, []))[2].append(task)
     return list(groups.values())
@@ -378,7 +367,7 @@ def _job_is_over(engine: Engine, job: JobState, mine: list[WorkerState]) -> bool
         # Never answered: it may still turn up until its time would be over.
         settle = engine.site(job.site).scheduler.settle
         waited = engine.now() - job.intended
-        return job.misses >= 2 and waited > job.walltime + settle or (settle == 0 and job.misses >= 1)
+        return (job.misses >= 2 and waited > job.walltime + settle) or (settle == 0 and job.misses >= 1)
     brought = Counter(worker.element for worker in mine)
     waiting = (State.QUEUED.value, State.HELD.value)  # again, where it has brought its workers: it was requeued
     return all(worker.settled for worker in mine) and all(

@@ -16,6 +16,7 @@ from hpcflow.engine.engine import Engine
 from hpcflow.engine.session import Changed, ReplaySession, find_array, grouped
 from hpcflow.engine.width import most_workers, slots_per_worker
 from hpcflow.session import NotReady
+from hpcflow.sites.rules import validate
 from hpcflow.structures.index import frames
 from hpcflow.structures.joined import joined_digest
 
@@ -81,6 +82,7 @@ class PlanSession(ReplaySession):
         engine = self.engine
         site = engine.site(engine.state.campaign.site)
         task_class = site.task_class(spec.task_class)
+        validate(site, spec.task_class)
         local = site.scheduler.kind == "local"
         requests = grouped(spec)
         digests = _digests(spec)

@@ -10,10 +10,9 @@ from typing import Any
 
 from hpcflow.database.state import ArrayState, JobState, WorkerState
 from hpcflow.engine.engine import Engine
+from hpcflow.engine.limits import UNLIMITED
 from hpcflow.engine.width import (
-    UNLIMITED,
     array_site,
-    most_workers,
     queued_workers,
     slots_per_worker,
     unclaimed,
@@ -131,9 +130,9 @@ def _submit_job(
         task_class=array.task_class,
         site=name,
         walltime=float(request.get("walltime") or task_class.walltime),
-        slots=slots // max(1, task_class.nodes),
+        slots=slots // task_class.shape(request).workers,
         cores=int(request.get("cores") or task_class.cores),
-        nodes=task_class.nodes,
+        nodes=task_class.shape(request).workers,
     )
     script, log = write_script(engine, array, engine.state.campaign.jobs[number])
     throttle = site.limits.running if site.limits.running is not None and site.limits.running < width else None

@@ -9,8 +9,8 @@ from typing import Any
 from hpcflow.database.chunks import claims
 from hpcflow.database.state import ArrayState, JobState, WorkerState
 from hpcflow.engine.engine import HERE, Engine
-
-UNLIMITED = 1 << 30
+from hpcflow.engine.limits import MOST_UNASKED, queue_limits, site_limits
+from hpcflow.engine.observe import element_is_gone
 
 
 def array_site(engine: Engine, array: ArrayState) -> str:
@@ -19,32 +19,52 @@ def array_site(engine: Engine, array: ArrayState) -> str:
 
 
 def most_workers(engine: Engine, array: ArrayState) -> int:
-    """The most elements an array may have at once: class, campaign, queue, site, and this machine's cores."""
+    """The most elements an array may have at work at once: class, campaign, queue, site, and this machine's cores."""
+    return _most(engine, array, relief=1)
+
+
+def most_elements(engine: Engine, array: ArrayState) -> int:
+    """The most elements an array may have in the queue.
+
+    Where the number that may run is limited, as many again may wait behind them: they take over when the
+    walltime of the others is over, without a tick.
+    """
+    return _most(engine, array, relief=2)
+
+
+def _most(engine: Engine, array: ArrayState, relief: int) -> int:
     if array.call:
         return 1
     name = array_site(engine, array)
     site = engine.site(name)
     task_class = site.task_class(array.task_class)
-    limits = [site.limits]
-    if task_class.queue:
-        limits.append(site.queues[task_class.queue].limits)
-    known = [task_class.workers, engine.state.campaign.settings.get("width")]
-    known += [n for limit in limits for n in (limit.submit, limit.running)]
+    wanted = [task_class.workers, engine.state.campaign.settings.get("width")]
     if site.scheduler.kind == "local":
         cores = engine.scheduler(name).limits().running or 1
-        known.append(cores // (task_class.cores * task_class.expected_slots()))
-    return max(1, min((n for n in known if n is not None), default=DEFAULT_WIDTH))
+        wanted += [site.limits.running, cores // (task_class.cores * task_class.expected_slots())]
+        return max(1, min(n for n in wanted if n is not None))
+    limits = [site_limits(engine, name), queue_limits(engine, name, array.task_class)]
+    wanted += [limit.submit for limit in limits]
+    wanted += [limit.running * relief for limit in limits if limit.running is not None]
+    known = [n for n in wanted if n is not None]
+    if not known:
+        return DEFAULT_WIDTH
+    # A limit that only the cluster sets is no wish of anybody's.
+    own = site.limits.submit or site.limits.running or limits[1].submit or limits[1].running
+    chosen = own or wanted[0] is not None or wanted[1] is not None
+    return max(1, min(known) if chosen else min(MOST_UNASKED, *known))
 
 
 DEFAULT_WIDTH = 16
-"""Elements at once where neither site, class nor campaign sets a limit."""
+"""Elements at once where nobody sets a limit."""
 
 
 def slots_per_worker(engine: Engine, array: ArrayState, request: dict[str, Any]) -> int:
     """Slots that one element is expected to have. The worker cuts them from what it really gets."""
     site = engine.site(array_site(engine, array))
     task_class = site.task_class("default" if array.call else array.task_class)
-    return max(1, task_class.expected_slots(request)) * max(1, task_class.nodes)
+    shape = task_class.shape(request)
+    return max(1, shape.slots or 1) * shape.workers
 
 
 def unclaimed(engine: Engine, array: ArrayState) -> dict[str, int]:
@@ -66,7 +86,7 @@ def queued_workers(engine: Engine, job: JobState, workers: list[WorkerState]) ->
     if not job.id and job.misses >= (1 if settle == 0 else 2):
         return 0  # looked for twice in good replies and not found: no longer counted on
     brought = Counter(worker.element for worker in workers)
-    return sum(max(0, job.nodes - brought[i]) for i in range(job.width) if i not in job.absent)
+    return sum(max(0, job.nodes - brought[i]) for i in range(job.width) if not element_is_gone(engine, job, i))
 
 
 def wanted_elements(chunks: int, slots: int) -> int:
