@@ -6,7 +6,7 @@ import sys
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one worker, or one slot process of a worker, and return its exit status."""
+    """Run a worker, a slot process of a worker, or one task by hand, and return the exit status."""
     words = sys.argv[1:] if argv is None else argv
     # Imported here: a slot process needs none of the worker's modules, and starts often.
     if words[:1] == ["slot"]:
@@ -17,6 +17,10 @@ def main(argv: list[str] | None = None) -> int:
         from hpcflow.worker.main import main as worker
 
         return worker(words[1:])
+    if words[:1] == ["task"]:
+        from hpcflow.worker.byhand import main as task
+
+        return task(words[1:])
     sys.stderr.write(__doc__ + "\n")
     return 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -9,6 +10,8 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any, NamedTuple
+
+_FINISHED = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)  # the array is done and its work is removed
 
 WINDOW = 16
 """A worker picks at random among so many unclaimed chunks, so that workers rarely meet."""
@@ -68,6 +71,7 @@ class Board:
         self._claims = os.path.join(array, "work", "claims")
         self._resources = resources
         self._lists: dict[str, ChunkList] = {}
+        self._gone: set[str] = set()  # chunks known to be taken: on NFS a listing may be a minute old
 
     def unclaimed(self) -> list[Chunk]:
         """Read both directories and return the chunks that nobody took, oldest list first."""
@@ -78,8 +82,11 @@ class Board:
                     with open(os.path.join(self._chunks, name), "rb") as stream:
                         self._lists[name] = ChunkList(json.load(stream))
             claimed = set(os.listdir(self._claims))
-        except (FileNotFoundError, NotADirectoryError):
-            return []  # the array is finished
+        except OSError as error:
+            if error.errno in _FINISHED:
+                return []
+            raise
+        claimed |= self._gone
         lists = [self._lists[name] for name in names if name in self._lists]
         return [
             Chunk(entry, number)
@@ -101,7 +108,9 @@ class Board:
                     return chunk
 
     def _claim(self, chunk: Chunk, worker: str) -> bool:
-        link = os.path.join(self._claims, f"{chunk.list.number}.{chunk.number}")
+        name = f"{chunk.list.number}.{chunk.number}"
+        link = os.path.join(self._claims, name)
+        self._gone.add(name)
         try:
             os.symlink(worker, link)
         except FileExistsError:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
+
+from hpcflow.worker.array import Array
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^\W\d][\w.\- ]*)\}")
 
@@ -54,3 +57,23 @@ def fill(template: str, row: Mapping[str, Any]) -> str:
         return shlex.quote(text)
 
     return _FIELD.sub(replace, template)
+
+
+def command_of(array: Array, task: int, parameters: dict[str, Any], directory: str) -> str:
+    """Return the command of one task, and write what it expects to find into its directory.
+
+    Fields are those of the row, ``path`` of an input that is a file, ``index``, and the parameters of the
+    array, which ``parameters`` override. A frame is written to ``input.xyz``.
+    """
+    row: dict[str, Any] = {**array.resolve(array.parameters), **array.resolve(parameters)}
+    if array.frames:
+        with open(os.path.join(directory, "input.xyz"), "wb") as stream:
+            stream.write(array.input(task))
+    else:
+        value = array.value(task)
+        if isinstance(value, dict):
+            row.update(value)
+        elif isinstance(value, str):  # a file, resolved to its path
+            row["path"] = value
+    row["index"] = task
+    return fill(array.function["command"], row)

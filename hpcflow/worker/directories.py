@@ -101,16 +101,14 @@ class Attempts:
         for name in kept:
             _secure(os.path.join(root, name))
         for name in set(found) - set(kept):
-            os.unlink(os.path.join(root, name))
+            _discard(os.path.join(root, name))
         for folder, folders, _ in os.walk(root, topdown=False):
             for name in folders:
                 path = os.path.join(folder, name)
-                if os.path.islink(path):
-                    os.unlink(path)
-                elif not os.listdir(path):
-                    os.rmdir(path)
+                if os.path.islink(path) or not os.listdir(path):
+                    _discard(path)
         if not kept:
-            os.rmdir(root)
+            _discard(root)
         paths = [os.path.join(root, name) for name in kept]
         return [[n, os.path.getsize(p), file_digest(p)] for n, p in zip(kept, paths)]
 
@@ -118,12 +116,20 @@ class Attempts:
         """Remove the directory of an attempt without a result, unless the next attempt may go on from it."""
         path = self.path(task, attempt)
         if self.needed and not self._checkpoint and os.path.lexists(path):
-            remove(path)
+            _discard(path)
 
     def leave(self) -> None:
         """Remove the worker's directory if nothing is in it."""
         if self.needed and os.path.isdir(self._own) and not os.listdir(self._own):
             os.rmdir(self._own)
+
+
+def _discard(path: str) -> None:
+    """Remove what nobody needs. It need not succeed (NFS keeps the names of open files): all goes with ``work``."""
+    try:
+        remove(path)
+    except OSError:
+        pass
 
 
 def _secure(path: str) -> None:

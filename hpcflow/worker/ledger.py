@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ class Ledger:
 
     def __init__(self, file: RecordFile, count: int) -> None:
         self._file = file
-        self._held: list[Held] = []
+        self._held: deque[Held] = deque()
         self._first: list[tuple[int, str]] | None = [] if count > FIRST else None
         self.finished = 0
         """Tasks that succeeded."""
@@ -108,7 +109,7 @@ class Ledger:
     def release(self, now: float) -> None:
         """Write the failures that have been held long enough."""
         while self._held and self._held[0].until <= now:
-            held = self._held.pop(0)
+            held = self._held.popleft()
             self._fail(held.header, held.output)
 
     def stopping(self) -> None:

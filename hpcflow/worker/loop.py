@@ -173,14 +173,21 @@ class Loop:
             if not self.supply.in_time(slot.used):
                 self._late = True
             elif isinstance(slot, PythonSlot) and not slot.pid:
-                if self.supply.ensure(starting + 1, hurry=not busy):
+                if self._ensure(starting + 1, hurry=not busy):
                     self._start(slot)
                     starting += 1
                     moved = busy = True
-            elif self.supply.ensure(1, hurry=not busy):
+            elif self._ensure(1, hurry=not busy):
                 self._give(slot)
                 moved = busy = True
         return moved
+
+    def _ensure(self, wanted: int, hurry: bool) -> bool:
+        try:
+            return self.supply.ensure(wanted, hurry)
+        except OSError as error:  # a claim is a file too
+            self._stop("no space", f"cannot take a chunk: {error}")
+            return False
 
     def _give(self, slot: Slot) -> None:
         python = isinstance(slot, PythonSlot)
@@ -201,6 +208,7 @@ class Loop:
             header["reason"] = getattr(error, "hpcflow_reason", "error")
             slot.flight.works.clear()
             self._fail(slot, works[0], header, b"", stopped=False)
+            slot.tidy()
 
     def _start(self, slot: PythonSlot) -> None:
         try:
@@ -243,26 +251,39 @@ class Loop:
             self.supply.put_back(flight.works, alone=True)
             flight.works.clear()
             self._next(slot, message.ended)
+        elif message.kind == TERMINATED:
+            self._terminated(slot, json.loads(message.body))
+            self._next(slot, message.ended)
         else:
             work = flight.works.popleft()
             output = slot.output_of_task()
             header = json.loads(message.body)
-            if message.kind == TERMINATED:
-                if not flight.asked and slot.signalled:
-                    # The signal was meant for the task before, which ended at the same moment.
-                    self.supply.put_back([work])
-                else:
-                    header.update(message=say(-signal.SIGTERM), reason="error", exit=-signal.SIGTERM)
-                    self._fail(slot, work, header, output, stopped=True)
-                self.supply.put_back(flight.works)
-                flight.works.clear()
-                slot.leave()
-            elif header["state"] == "unfinished" and flight.asked != "timeout":
+            if header["state"] == "unfinished" and flight.asked != "timeout":
                 self._unfinished(work, header)
             else:
                 header.setdefault("reason", "error")
                 self._fail(slot, work, header, output, stopped=False)
             self._next(slot, message.ended)
+
+    def _terminated(self, slot: PythonSlot, header: dict[str, Any]) -> None:
+        """SIGTERM ended a task, and with it the slot's process; the rest of the hand-over goes back."""
+        works = list(slot.flight.works)
+        slot.flight.works.clear()
+        output = slot.output_of_task()
+        slot.leave()
+        if not slot.flight.asked and slot.signalled:
+            # The signal was meant for the task before, which ended at the same moment.
+            self.supply.put_back(works)
+        elif self._together(slot, works):
+            self.supply.put_back(works, alone=True)
+        else:
+            self.supply.put_back(works[1:])
+            header.update(message=say(-signal.SIGTERM), reason="error", exit=-signal.SIGTERM)
+            self._fail(slot, works[0], header, output, stopped=True)
+
+    def _together(self, slot: PythonSlot, works: list[Work]) -> bool:
+        """Return whether tasks died as one batch, so that each has to show alone what it does."""
+        return self._batch and len(works) > 1 and slot.flight.asked != "stop"
 
     def _next(self, slot: PythonSlot, boot: float) -> None:
         """One task of a hand-over came back: the next has begun, or the slot is idle."""
@@ -286,13 +307,13 @@ class Loop:
             if not self.reason:
                 self._stop("signal", signal.Signals(stops[0]).name)
         if noted:
+            self._sweep_due = True
             self._deaths()
 
     def _deaths(self) -> None:
         for slot in self.slots:
             if not slot.pid or not ended(slot.pid):
                 continue
-            self._sweep_due = True
             if isinstance(slot, PythonSlot):
                 self._slot_died(slot)
             else:
@@ -318,7 +339,7 @@ class Loop:
         if not slot.delivered:
             self.supply.put_back(works)
             return
-        if self._batch and len(works) > 1 and flight.asked != "stop":
+        if self._together(slot, works):
             self.supply.put_back(works, alone=True)
             return
         self.supply.put_back(works[1:])

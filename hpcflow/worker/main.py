@@ -41,6 +41,9 @@ def main(argv: list[str]) -> int:
         name, file = _create_file(array, options)
     except FileNotFoundError:
         return 0  # the array was finished just now
+    except OSError as error:
+        print(f"{options.array}: this worker cannot create its file: {error}", file=sys.stderr)
+        return 1
     return _work(options, array, board, name, file, signals)
 
 
@@ -57,6 +60,8 @@ def _work(options: Options, array: Array, board: Board, name: str, file: RecordF
     file.sync()
     try:
         adopt_orphans()
+        if options.scratch:
+            os.makedirs(options.scratch, exist_ok=True)
         scratch = tempfile.mkdtemp(prefix="hpcflow-", dir=options.scratch or None)
     except OSError as error:
         message = f"no scratch directory: {error}"

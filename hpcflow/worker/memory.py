@@ -70,5 +70,8 @@ class Kills:
         """Return how many processes were killed so far."""
         if self._fd < 0:
             return 0
-        fields = os.pread(self._fd, 4096, 0).split()
+        try:
+            fields = os.pread(self._fd, 4096, 0).split()
+        except OSError:  # this process was moved elsewhere and the group removed
+            return 0
         return int(fields[fields.index(b"oom_kill") + 1]) if b"oom_kill" in fields else 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
-import importlib
 import json
 import os
 import signal
@@ -22,6 +21,7 @@ from typing import Any
 from hpcflow.database import records
 from hpcflow.worker.array import Array
 from hpcflow.worker.directories import Attempts, Scratch
+from hpcflow.worker.functions import Function, encode_output
 from hpcflow.worker.messages import (
     BATCH_FAILED,
     CANNOT_START,
@@ -35,63 +35,11 @@ from hpcflow.worker.messages import (
 
 MESSAGE_LENGTH = 500
 _IOLBF = 1
-_dumps = json.JSONEncoder(separators=(",", ":"), default=lambda value: _plain(value)).encode
+_dumps = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Terminated(BaseException):
     """SIGTERM arrived while a task ran. Not an Exception: a task that catches those must still stop."""
-
-
-class UnfitResult(Exception):
-    """A function returned what cannot be kept."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-def _plain(value: Any) -> Any:
-    """Turn arrays, tensors and their scalars into lists and numbers; refuse everything else."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise UnfitResult(
-        f"the function returned a {type(value).__module__}.{type(value).__qualname__}, which is neither JSON "
-        "nor ase.Atoms: return numbers, texts, lists and dicts of them, or frames"
-    )
-
-
-def _is_frame(value: Any) -> bool:
-    return any(c.__module__ == "ase.atoms" and c.__name__ == "Atoms" for c in type(value).__mro__)
-
-
-def split_output(value: Any) -> tuple[Any, list[Any]]:
-    """Return the result and the frames of what a function returned."""
-    if type(value) in (dict, int, float, str, bool):
-        return value, []
-    task = sys.modules.get("hpcflow.task")
-    if task is not None and isinstance(value, task.Output):
-        return value.result, list(value.frames)
-    if _is_frame(value):
-        return None, [value]
-    if isinstance(value, (list, tuple)) and value and all(map(_is_frame, value)):
-        return None, list(value)
-    return value, []
-
-
-def encode_output(value: Any) -> tuple[dict[str, int], bytes]:
-    """Return the sizes and the payload of what a function returned."""
-    result, frames = split_output(value)
-    sizes: dict[str, int] = {}
-    payload = b""
-    if result is not None:
-        payload = _dumps(result).encode()
-        sizes["result"] = len(payload)
-    if frames:
-        from hpcflow import structures  # needs ASE, as the frames did
-
-        text = structures.format(frames)
-        payload += text
-        sizes["frames"] = len(text)
-    return sizes, payload
 
 
 def describe(error: BaseException) -> str:
@@ -142,10 +90,8 @@ class Slot:
         self.pid = os.getpid()
         self.output = os.dup(1)  # a task may point 1 and 2 elsewhere
         self.streams = (sys.stdout, sys.stderr)
-        self.function: Any = None
+        self.function: Function
         self.parameters: dict[str, Any] = {}
-        self.spread = bool(array.function.get("spread"))
-        self.batch = bool(array.function.get("batch"))
         self.deadline = float(os.environ.get("HPCFLOW_DEADLINE", "inf"))
         self.attempt = 0
         self.running = False
@@ -153,12 +99,9 @@ class Slot:
 
     def start(self) -> bool:
         """Import the function and say whether that worked."""
-        names = self.array.function
         try:
             os.chdir(self.scratch.path)
-            self.function = importlib.import_module(names["module"])
-            for name in names["name"].split("."):
-                self.function = getattr(self.function, name)
+            self.function = Function(self.array)
         except Exception as error:  # noqa: BLE001  importing runs code of others: whatever it raises is reported
             self._print_traceback(error)
             self._flush()
@@ -178,7 +121,7 @@ class Slot:
                 if "parameters" in order:
                     self.parameters = order["parameters"]
                 tasks = list(zip(order["tasks"], order["attempts"]))
-                if self.batch:
+                if self.function.batch:
                     self._run(order["list"], tasks, "")
                 else:
                     for entry in tasks:
@@ -213,7 +156,7 @@ class Slot:
                 if self.terminated:
                     raise Terminated
                 self._prepare(tasks[0], origin)
-                values = self._call([task for task, _ in tasks])
+                values = self.function.call([task for task, _ in tasks], self.parameters)
             finally:
                 self.running = False
             seconds = (time.perf_counter() - begun) / len(tasks)
@@ -245,25 +188,6 @@ class Slot:
             variables["HPCFLOW_DEADLINE"] = str(int(min(self.deadline, time.time() + self.task_walltime)))
         os.chdir(self.attempts.prepare(task, attempt, origin) if self.attempts.needed else self.scratch.path)
 
-    def _call(self, tasks: list[int]) -> list[Any]:
-        """Call the function; return one value per task."""
-        parameters = self.array.resolve(self.parameters)
-        items = [self._item(task) for task in tasks]
-        if not self.batch:
-            arguments = items[0] if self.spread else items
-            return [self.function(*arguments, **parameters)]
-        values = list(self.function(items, **parameters))
-        if len(values) != len(items):
-            raise UnfitResult(f"the function got a batch of {len(items)} inputs and returned {len(values)} values")
-        return values
-
-    def _item(self, task: int) -> Any:
-        if not self.array.frames:
-            return self.array.value(task)
-        from hpcflow import structures  # needs ASE, as the function does
-
-        return structures.parse(self.array.input(task))[0]
-
     def _success(self, header: dict[str, Any], entry: tuple[int, int], seconds: float, value: Any) -> Message:
         task, attempt = entry
         sizes, payload = encode_output(value)
@@ -280,10 +204,10 @@ class Slot:
         if isinstance(error, Terminated):
             kind = TERMINATED
             header["state"] = "unfinished"
-        elif getattr(error, "hpcflow_state", "") == "unfinished":
-            header["state"] = "unfinished"
         elif len(tasks) > 1:
             kind = BATCH_FAILED  # which task it was shows when each is run alone
+        elif getattr(error, "hpcflow_state", "") == "unfinished":
+            header["state"] = "unfinished"
         else:
             header["state"] = "failed"
             default = "oom" if isinstance(error, MemoryError) else "error"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from hpcflow.worker.array import Array
 from hpcflow.worker.claims import ChunkList
-from hpcflow.worker.commands import fill
+from hpcflow.worker.commands import command_of
 from hpcflow.worker.directories import Attempts, Scratch
 from hpcflow.worker.messages import Message, unpack
 from hpcflow.worker.output import Ring, Splitter
@@ -263,7 +263,7 @@ class CommandSlot:
         directory = self._scratch.path
         if setup.attempts.needed:
             directory = setup.attempts.prepare(work.task, work.attempt, work.list.origin(work.task))
-        command = self._command(work, directory)
+        command = command_of(setup.array, work.task, work.list.parameters, directory)
         environment = {
             **self._environment,
             "HPCFLOW_TASK": str(work.task),
@@ -281,21 +281,6 @@ class CommandSlot:
             (setup.null, self._stdout, self._stderr),
             cpus=self.share.cpus,
         )
-
-    def _command(self, work: Work, directory: str) -> str:
-        array = self._setup.array
-        row: dict[str, Any] = {**array.resolve(array.parameters), **array.resolve(work.list.parameters)}
-        if array.frames:
-            with open(os.path.join(directory, "input.xyz"), "wb") as stream:
-                stream.write(array.input(work.task))
-        else:
-            value = array.value(work.task)
-            if isinstance(value, dict):
-                row.update(value)
-            elif isinstance(value, str):  # a file; its path is resolved already
-                row["path"] = value
-        row["index"] = work.task
-        return fill(array.function["command"], row)
 
     def read_output(self) -> bool:
         """Take some of what was printed; return whether there was anything."""

@@ -119,3 +119,12 @@ def test_eight_processes_that_race_take_every_chunk_once(tmp_path):
     taken = [line for racer in racers for line in racer.communicate()[0].splitlines()]
     assert len(taken) == 200
     assert len(set(taken)) == 200
+
+
+def test_a_listing_that_is_out_of_date_is_not_asked_for_ever(tmp_path, monkeypatch):
+    board = make_lists(tmp_path, {})
+    for name in ("1.0", "1.1"):
+        os.symlink("other", tmp_path / "work" / "claims" / name)
+    real = os.listdir
+    monkeypatch.setattr(claims.os, "listdir", lambda path: [] if path.endswith("claims") else real(path))
+    assert board.take("me") is None

@@ -100,5 +100,5 @@ def test_the_last_words_are_written_where_the_results_find_no_room(tmp_path, mon
     monkeypatch.setattr(recordfile.os, "pwrite", small)
     file.add({"n": 1}, b"x" * 1000)
     assert file.close({"n": "goodbye", "message": "full"})
-    (first, last) = records.scan(path.read_bytes())
+    _, last = records.scan(path.read_bytes())
     assert last.header["message"] == "full; 1 records were lost"

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -16,6 +17,12 @@ DEAF = (
 def in_flight(array):
     """Whether a task has been handed over, and its process is there."""
     return array.headers("start") and array.processes()
+
+
+def terminate_all(array):
+    for pid in array.processes():
+        with suppress(ProcessLookupError):  # one may end with another
+            os.kill(pid, signal.SIGTERM)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU])
@@ -45,8 +52,7 @@ def test_a_signal_to_the_whole_job_is_no_failure_of_its_tasks(array):
     array.command("sleep 100", [{}, {}])
     worker = array.start()
     array.wait(lambda: in_flight(array))
-    for pid in array.processes():
-        os.kill(pid, signal.SIGTERM)
+    terminate_all(array)
     time.sleep(0.3)
     os.kill(worker.pid, signal.SIGTERM)
     assert worker.wait(20) == 0
@@ -58,8 +64,7 @@ def test_a_signal_to_the_whole_job_is_no_failure_of_python_tasks(array):
     array.python("f", [100, 100], SLEEP)
     worker = array.start()
     array.wait(lambda: in_flight(array))
-    for pid in array.processes():
-        os.kill(pid, signal.SIGTERM)
+    terminate_all(array)
     time.sleep(0.3)
     os.kill(worker.pid, signal.SIGTERM)
     assert worker.wait(20) == 0
@@ -263,7 +268,7 @@ def test_new_lists_are_found_while_the_worker_lives(array):
 
 def test_a_background_process_of_the_job_script_is_not_touched(array):
     array.command("true", [{}] * 3)
-    digest = [path.stem for path in array.code.iterdir()][0]
+    digest = next(path.stem for path in array.code.iterdir())
     script = 'sleep 50 & echo $!; exec python3 "$@"'
     words = [str(array.code / f"{digest}.pyz"), "worker", "--array", str(array.array), "--job", "0001"]
     words += ["--resources", "r0", "--scratch", str(array.scratch)]
