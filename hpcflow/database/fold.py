@@ -182,6 +182,7 @@ def _intent(state: State, entry: Entry) -> None:
         slots=entry["slots"],
         cores=entry["cores"],
         nodes=entry["nodes"],
+        throttle=entry.get("throttle"),
     )
 
 

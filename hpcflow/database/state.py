@@ -170,6 +170,8 @@ class JobState(msgspec.Struct):
     slots: int = 1
     cores: int = 1
     nodes: int = 1
+    throttle: int | None = None
+    """At most this many elements run at once."""
     id: str = ""
     submitted: float = 0.0
     error: str = ""
@@ -196,6 +198,15 @@ class Freeze(msgspec.Struct):
     """Digest of their results."""
     files: str
     """Digest of the names and digests of their kept files."""
+
+
+class Allowance(msgspec.Struct):
+    """What a cluster allows this user, as it said when asked."""
+
+    asked: float
+    submit: int | None = None
+    running: int | None = None
+    array: int | None = None
 
 
 class CampaignState(msgspec.Struct):
@@ -229,6 +240,12 @@ class CampaignState(msgspec.Struct):
     """The files that the last replay read, with a stamp of each."""
     digests: dict[str, list[str]] = {}
     """Digests of input files, each with the stamp it was made at."""
+    allowances: dict[str, Allowance] = {}
+    """By site."""
+    occupied: dict[str, int] = {}
+    """Elements of this user, of any campaign, in the queue of each site: listed, or submitted since."""
+    full: dict[str, tuple[float, int]] = {}
+    """By site: when its scheduler last had no room, and how many elements were there then."""
     told: list[str] = []
     """What the last tick found to be so and said, not to be said again."""
     unknown: dict[str, int] = {}

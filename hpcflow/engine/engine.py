@@ -43,8 +43,12 @@ class Engine:
         self.gone: set[tuple[int, str]] = set()
         """Workers (array, name) that had ended before their files were read in this tick."""
         self._conditions: set[str] = set()
+        self.observed: set[str] = set()
+        """Sites whose queue has been listed in this tick."""
         self.blind: set[str] = set()
-        """Sites whose scheduler gave no good answer in this tick."""
+        """Sites whose queue is not known in this tick: it was asked for a moment ago, or did not answer."""
+        self.silent: set[str] = set()
+        """Of these, the ones whose scheduler gave no good answer."""
         self.unwritten: list[dict[str, Any]] = []
         """Lists of chunks that are in the journal and perhaps not on disk."""
         self._sites: dict[str, Site] = {}

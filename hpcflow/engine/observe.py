@@ -26,15 +26,35 @@ def observe(engine: Engine, calls_only: bool = False) -> None:
     _visible_workers(engine)
 
 
-def _observe_site(engine: Engine, site: str) -> None:
+def count_queue(engine: Engine, site: str) -> None:
+    """Count what this user has in the queue of a site, unless its queue has been listed in this tick."""
+    if site not in engine.observed and site not in engine.blind:
+        _listing(engine, site)
+
+
+def _listing(engine: Engine, site: str) -> list[Element] | None:
+    """The queue of a site; None if it is not known now."""
     if not _may_query(engine, site):
         engine.blind.add(site)
-        return
+        return None
     try:
         elements = engine.scheduler(site).listing()
     except SchedulerError as error:
         engine.blind.add(site)
+        engine.silent.add(site)
         engine.say_while(f"{site}: the scheduler did not answer ({error}); nothing is concluded from that")
+        return None
+    engine.observed.add(site)
+    alive = sum(1 for element in elements if element.state is not State.ENDED)
+    if engine.state.campaign.occupied.get(site) != alive:
+        engine.state.campaign.occupied[site] = alive
+        engine.changed = True
+    return elements
+
+
+def _observe_site(engine: Engine, site: str) -> None:
+    elements = _listing(engine, site)
+    if elements is None:
         return
     by_token: dict[str, list[Element]] = {}
     for element in elements:

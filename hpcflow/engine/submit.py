@@ -6,19 +6,25 @@ Intent before act: the token and everything about a job are in the journal befor
 from __future__ import annotations
 
 import secrets
+import time
 from typing import Any
 
 from hpcflow.database.state import ArrayState, JobState, WorkerState
 from hpcflow.engine.engine import Engine
-from hpcflow.engine.limits import UNLIMITED
+from hpcflow.engine.limits import UNLIMITED, may_run, note_full, note_taken, room, site_limits
 from hpcflow.engine.width import (
     array_site,
-    queued_workers,
+    most_elements,
+    queued_elements,
+    running_elements,
     slots_per_worker,
     unclaimed,
     wanted_elements,
 )
 from hpcflow.schedulers.base import Element, SchedulerError, State, Submission
+
+SOON = 20.0
+"""A scheduler that needs longer (s) to say that it is full is not asked again with less in the same tick."""
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -54,12 +60,12 @@ def _live_jobs(engine: Engine, array: ArrayState, resources: str | None = None) 
 
 
 def _elements(engine: Engine, array: ArrayState, resources: str | None = None) -> tuple[int, int]:
-    """Queued elements and running workers of an array."""
+    """Elements of an array that wait, and elements that run."""
     queued = running = 0
     for job in _live_jobs(engine, array, resources):
         mine = _workers_of(array, job)
-        queued += queued_workers(engine, job, mine)
-        running += sum(1 for worker in mine if not worker.settled)
+        queued += queued_elements(engine, job, mine)
+        running += running_elements(mine)
     return queued, running
 
 
@@ -67,51 +73,61 @@ def _submit_for(engine: Engine, array: ArrayState, resources: str, chunks: int) 
     request = next(c.request for c in array.lists.values() if c.resources == resources)
     slots = slots_per_worker(engine, array, request)
     queued, _ = _elements(engine, array, resources)
-    all_queued, all_running = _elements(engine, array)
     need = wanted_elements(chunks, slots) - queued
-    width = min(need, most_workers(engine, array) - all_queued - all_running, _room(engine, array, request))
-    while width > 0:
-        limits = engine.site(array_site(engine, array)).limits
-        part = min(width, limits.array or UNLIMITED)
-        if not _submit_job(engine, array, resources, request, part, slots):
+    name = array_site(engine, array)
+    if need <= 0 or name in engine.silent:
+        return  # a scheduler that just gave no answer is not asked for more
+    if engine.site(name).scheduler.kind == "local":
+        may_start = free = _free_here(engine, array, request)
+    else:
+        may_start, free = room(engine, array, name), may_run(engine, array, name)
+    width = min(need, most_elements(engine, array) - sum(_elements(engine, array)), may_start)
+    if name in engine.silent:
+        return
+    most = UNLIMITED if array.call else site_limits(engine, name).array or UNLIMITED
+    while width > 0 and free > 0:
+        part = min(width, most)
+        began = time.monotonic()
+        error = _submit_job(engine, array, resources, request, part, slots, free if free < part else None)
+        if error is None:
+            width -= part
+            free -= part
+        elif error.kind == "limit" and part > 1 and time.monotonic() - began < SOON:
+            most = part // 2
+        else:
+            if error.kind == "limit":
+                note_full(engine, name)
+                engine.say_while(f"{name}: the scheduler takes no more jobs now ({error}); the rest waits")
             return
-        width -= part
 
 
-def _room(engine: Engine, array: ArrayState, request: dict[str, Any]) -> int:
-    """Elements that this user may still have in the queue of the site."""
+def _free_here(engine: Engine, array: ArrayState, request: dict[str, Any]) -> int:
+    """Workers for which this machine has room. They never queue: there is room for one or there is not."""
+    if array.call:
+        return 1  # a call is the tick's own work: it does not wait for room
     name = array_site(engine, array)
     site = engine.site(name)
     used = 0
-    used_cores = 0
     for job in engine.state.campaign.jobs.values():
-        if job.site == name and not job.ended and job.array == 0:
-            used += 1  # a link of the chain
-        elif job.site == name and not job.ended:
-            owner = engine.state.campaign.arrays[job.array]
-            mine = _workers_of(owner, job)
-            alive = queued_workers(engine, job, mine) + sum(1 for worker in mine if not worker.settled)
-            used += alive
-            used_cores += alive * job.slots * job.cores
-    if site.scheduler.kind == "local":
-        if array.call:
-            return 1  # a call is the tick's own work: it does not wait for room
-        # A local worker never queues: there is room for one or there is not.
-        limit = engine.scheduler(name).limits().running or 1
-        task_class = site.task_class(array.task_class)
-        cores = max(1, int(request.get("cores") or task_class.cores)) * slots_per_worker(engine, array, request)
-        return max((limit - used_cores) // cores, 0 if used else 1)
-    limits = site.limits
-    room = UNLIMITED if limits.submit is None else limits.submit - used
-    if room <= 0:
-        engine.say_while(f"{name}: {used} elements are queued or running, the site's limit; the rest waits")
-    return max(0, room)
+        if job.site == name and not job.ended and job.array:
+            mine = _workers_of(engine.state.campaign.arrays[job.array], job)
+            used += (queued_elements(engine, job, mine) + running_elements(mine)) * job.slots * job.cores
+    limit = engine.scheduler(name).limits().running or 1
+    task_class = site.task_class(array.task_class)
+    cores = max(1, int(request.get("cores") or task_class.cores)) * slots_per_worker(engine, array, request)
+    return max((limit - used) // cores, 0 if used else 1)
 
 
 def _submit_job(
-    engine: Engine, array: ArrayState, resources: str, request: dict[str, Any], width: int, slots: int
-) -> bool:
-    """Journal the intent, write the script, ask the scheduler, journal the id. False: do not go on."""
+    engine: Engine,
+    array: ArrayState,
+    resources: str,
+    request: dict[str, Any],
+    width: int,
+    slots: int,
+    throttle: int | None,
+) -> SchedulerError | None:
+    """Journal the intent, write the script, ask the scheduler, journal the id; return what it said against it."""
     from hpcflow.engine.script import write_script
 
     name = array_site(engine, array)
@@ -133,24 +149,26 @@ def _submit_job(
         slots=slots // task_class.shape(request).workers,
         cores=int(request.get("cores") or task_class.cores),
         nodes=task_class.shape(request).workers,
+        throttle=throttle,
     )
     script, log = write_script(engine, array, engine.state.campaign.jobs[number])
-    throttle = site.limits.running if site.limits.running is not None and site.limits.running < width else None
     engine.verify()
     try:
         identity = engine.scheduler(name).submit(Submission(script, token, width, throttle, log))
     except SchedulerError as error:
-        return _submission_failed(engine, array, number, error)
+        _submission_failed(engine, array, number, error)
+        return error
     engine.record("submitted", job=number, id=identity, adopted=False)
+    note_taken(engine, name, width)
     if not array.call:
         engine.say(f"{array.key}: submitted job {identity} with {width} worker{'s' if width > 1 else ''}")
-    return True
+    return None
 
 
-def _submission_failed(engine: Engine, array: ArrayState, number: int, error: SchedulerError) -> bool:
+def _submission_failed(engine: Engine, array: ArrayState, number: int, error: SchedulerError) -> None:
     if error.kind == "unclear":
         engine.say(f"{array.key}: the scheduler did not say whether it took the job; it will be looked for ({error})")
-        return False
+        return
     engine.record("refused", job=number, message=str(error), refusal=error.kind)
     if error.kind == "permanent":
         message = f"{array.key}: the scheduler refused the job: {error}"
@@ -160,9 +178,8 @@ def _submission_failed(engine: Engine, array: ArrayState, number: int, error: Sc
             message += f"\n  it said: {error.reply.strip()[:1000]}"
         engine.record("hold", array=array.number, reason="the scheduler refused its job")
         engine.attention(f"array {array.number}", message + "\nWhen that is mended, type: hpcflow resume")
-    else:
-        engine.say(f"{array.key}: not submitted now ({error}); the next tick tries again")
-    return False
+    elif error.kind != "limit":
+        engine.say_while(f"{array.key}: not submitted now ({error}); the next tick tries again")
 
 
 def new_token(number: int) -> str:

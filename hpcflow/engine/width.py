@@ -80,13 +80,18 @@ def unclaimed(engine: Engine, array: ArrayState) -> dict[str, int]:
     return left
 
 
-def queued_workers(engine: Engine, job: JobState, workers: list[WorkerState]) -> int:
-    """Workers that a live job may still bring: of elements that are not gone and have not brought them."""
+def queued_elements(engine: Engine, job: JobState, workers: list[WorkerState]) -> int:
+    """Elements of a live job that may still bring workers: not gone, and not all of theirs are here."""
     settle = engine.site(job.site).scheduler.settle
     if not job.id and job.misses >= (1 if settle == 0 else 2):
         return 0  # looked for twice in good replies and not found: no longer counted on
     brought = Counter(worker.element for worker in workers)
-    return sum(max(0, job.nodes - brought[i]) for i in range(job.width) if not element_is_gone(engine, job, i))
+    return sum(1 for i in range(job.width) if brought[i] < job.nodes and not element_is_gone(engine, job, i))
+
+
+def running_elements(workers: list[WorkerState]) -> int:
+    """Elements of a job whose workers are at work."""
+    return len({worker.element for worker in workers if not worker.settled})
 
 
 def wanted_elements(chunks: int, slots: int) -> int:
