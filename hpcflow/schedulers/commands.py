@@ -11,6 +11,7 @@ import ctypes
 import errno
 import fnmatch
 import os
+import re
 import signal
 import subprocess
 import time
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .base import SchedulerError
+from .base import SchedulerError, Submission
 
 SUBMIT_TIMEOUT = 180.0
 """Seconds for a submission. sbatch retries by itself for 120 s when the controller is full or busy,
@@ -132,6 +133,34 @@ def run(
         raise
     exit_code = -signal.SIGKILL if child.returncode is None else child.returncode
     return Reply(command, exit_code, stdout, stderr, timed_out, time.monotonic() - began)
+
+
+def failure(kind: str, reply: Reply, what: str = "") -> SchedulerError:
+    """Return the error for a program that did not do what it was asked, with its last words."""
+    text = re.split(r"^usage:", reply.stderr.strip() or reply.stdout.strip(), flags=re.I | re.M)[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # The last lines hold the verdict, and before it what it is about.
+    said = what or "; ".join(lines[-2:]) or "it said nothing"
+    return SchedulerError(kind, f"{reply.command[0]} {reply.fate}: {said}", reply.command, reply.said)
+
+
+def submit_directory(submission: Submission) -> Path:
+    """Return where to run a submission, after making it if need be.
+
+    Schedulers start jobs where they were submitted, and a log directory that does not exist ends
+    some before they can say why.
+
+    Raises
+    ------
+    SchedulerError
+        ``permanent`` if it cannot be made.
+    """
+    directory = (submission.log or submission.script.parent).absolute()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SchedulerError("permanent", f"cannot make the log directory {directory}: {error}") from error
+    return directory
 
 
 def _die_with(parent: int) -> Callable[[], None]:

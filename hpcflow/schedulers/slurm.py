@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import commands, indices, slurm_text
 from .base import Element, Ending, Limits, SchedulerError, Submission
+from .targets import cancel_targets
 
 _OUR_OWN = {
     "SLURM_BITSTR_LEN": "0",  # index lists in full: by default they are cut at 64 characters
@@ -54,25 +55,24 @@ class Slurm:
     def submit(self, submission: Submission) -> str:
         """Run sbatch once and return the id that it printed, and no other."""
         arguments = slurm_text.submit_arguments(submission, self.clusters, time.time())
-        directory = submission.log or submission.script.absolute().parent
-        directory.mkdir(parents=True, exist_ok=True)  # without it the job dies and says nothing
+        directory = commands.submit_directory(submission)
         reply = self._run(["sbatch", *arguments], timeout=self.submit_timeout, cwd=directory)
         identity = slurm_text.job_id(reply.stdout, self.clusters)
         if reply.exit_code == 0 and identity is not None:
             return identity
         if reply.timed_out or reply.exit_code <= 0:
-            raise _error("unclear", reply)
-        raise _error(slurm_text.submit_error(reply.said), reply)
+            raise commands.failure("unclear", reply)
+        raise commands.failure(slurm_text.submit_error(reply.said), reply)
 
     def listing(self) -> list[Element]:
         """Run squeue once for everything of this user, finished jobs included as long as it has them."""
         reply = self._run(["squeue", *slurm_text.listing_arguments(os.getuid(), self.clusters)])
         if reply.exit_code != 0 or "error:" in reply.stderr:
-            raise _error("transient", reply)
+            raise commands.failure("transient", reply)
         try:
             self._listed = slurm_text.listing(reply.stdout, self.clusters)
         except ValueError as error:
-            raise _error("transient", reply, str(error)) from error
+            raise commands.failure("transient", reply, str(error)) from error
         return list(self._listed)
 
     def endings(self, elements: Iterable[Element]) -> Mapping[tuple[str, int | None], Ending]:
@@ -96,11 +96,11 @@ class Slurm:
             self._accounting = False
             return known
         if reply.exit_code != 0 or "error:" in reply.stderr or (reply.stdout and reply.stdout[-1] != "\n"):
-            raise _error("transient", reply)
+            raise commands.failure("transient", reply)
         try:
             return {**known, **slurm_text.accounting(reply.stdout, asked)}
         except ValueError as error:
-            raise _error("transient", reply, str(error)) from error
+            raise commands.failure("transient", reply, str(error)) from error
 
     def cancel(self, elements: Iterable[Element]) -> None:
         """Look once, then run scancel for what is still there under the same id and name.
@@ -111,7 +111,7 @@ class Slurm:
         """
         asked = list(elements)
         whole = {(e.job, e.name) for e in asked if e.index is None}
-        for job, found in slurm_text.cancel_targets(asked, self.listing()).items():
+        for job, found in cancel_targets(asked, self.listing()).items():
             number, _, cluster = job.partition(";")
             command = ["scancel", f"--clusters={cluster}"] if cluster else ["scancel"]
             if (job, found[0].name) in whole:
@@ -123,17 +123,17 @@ class Slurm:
             complaints = [line for line in reply.stderr.splitlines() if "error" in line.lower()]
             ended = ("Invalid job id", "already completing or completed", "No active jobs")
             if reply.timed_out or any(not any(text in line for text in ended) for line in complaints):
-                raise _error("transient", reply)
+                raise commands.failure("transient", reply)
 
     def limits(self) -> Limits:
         """Read the configuration and, where there is accounting, what it allows this user."""
         reply = self._run(["scontrol", *self._of_cluster(), "show", "config"])
         if reply.exit_code != 0:
-            raise _error("transient", reply)
+            raise commands.failure("transient", reply)
         try:
             array = slurm_text.configured_limits(reply.stdout).array
         except ValueError as error:
-            raise _error("transient", reply, str(error)) from error
+            raise commands.failure("transient", reply, str(error)) from error
         user = pwd.getpwuid(os.getuid()).pw_name
         fields = "format=Account,Partition,MaxJobs,MaxSubmitJobs,DefaultQOS"
         try:
@@ -154,11 +154,3 @@ class Slurm:
 
     def _of_cluster(self) -> list[str]:
         return [f"--clusters={self.clusters[0]}"] if self.clusters else []
-
-
-def _error(kind: str, reply: commands.Reply, what: str = "") -> SchedulerError:
-    lines = [line.strip() for line in (reply.stderr.strip() or reply.stdout.strip()).splitlines()]
-    # The last lines hold the verdict, and before it the limit that it is about.
-    said = what or "; ".join(lines[-2:]) or "it said nothing"
-    message = f"{reply.command[0]} {reply.fate}: {said}"
-    return SchedulerError(kind, message, reply.command, reply.said)

@@ -305,16 +305,3 @@ def _most(limits: Sequence[int | None]) -> int | None:
     """Return the largest limit; None, which is no limit at all, is larger than any."""
     known = [limit for limit in limits if limit is not None]
     return max(known) if known and len(known) == len(limits) else None
-
-
-def cancel_targets(elements: Iterable[Element], live: Iterable[Element]) -> Mapping[str, list[Element]]:
-    """Return, by job, the living elements that are asked to end, where id and name both agree."""
-    asked: dict[tuple[str, str], list[int | None]] = {}
-    for element in elements:
-        asked.setdefault((element.job, element.name), []).append(element.index)
-    found: dict[str, list[Element]] = {}
-    for element in live:
-        wanted = asked.get((element.job, element.name), [])
-        if element.state is not State.ENDED and (None in wanted or element.index in wanted):
-            found.setdefault(element.job, []).append(element)
-    return found

@@ -315,15 +315,3 @@ def test_accounting_limits_users(associations: str, account: str | None, expecte
 )
 def test_nothing_in_a_path_is_replaced(path: str, expected: str) -> None:
     assert slurm_text.output_path(path) == expected
-
-
-def test_only_what_lives_under_id_and_name_is_cancelled() -> None:
-    live = [
-        Element("7", 0, "ours", State.RUNNING, "RUNNING"),
-        Element("7", 1, "ours", State.ENDED, "COMPLETED"),
-        Element("7", 2, "ours", State.QUEUED, "PENDING"),
-        Element("8", None, "foreign", State.RUNNING, "RUNNING"),
-    ]
-    asked = [element("7", 0, "ours"), element("7", 1, "ours"), element("8", None, "ours")]
-    assert slurm_text.cancel_targets(asked, live) == {"7": live[:1]}
-    assert slurm_text.cancel_targets([element("7", None, "ours")], live) == {"7": [live[0], live[2]]}
