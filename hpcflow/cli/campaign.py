@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,9 +59,14 @@ def view(database: Database) -> Engine:
     """The campaign as it is now, with what workers appended since the last tick; takes no lock."""
     from hpcflow.engine.collect import collect
 
-    engine = look(database)
-    collect(engine)
-    return engine
+    for _ in range(20):
+        try:
+            engine = look(database)
+            collect(engine)
+            return engine
+        except FileNotFoundError:
+            time.sleep(0.05)  # a tick finished an array, or began an epoch, while we read
+    raise UserError(f"{database.directory}: files are missing or come and go; is a backup being restored?")
 
 
 def pick_array(engine: Engine, name: str | None) -> ArrayState:
@@ -70,7 +77,7 @@ def pick_array(engine: Engine, name: str | None) -> ArrayState:
     UserError
         If there is none, or several fit.
     """
-    arrays = [a for a in engine.state.campaign.arrays.values()]
+    arrays = list(engine.state.campaign.arrays.values())
     current = [a for a in arrays if a.current]
     if not current:
         raise UserError("this campaign has no arrays yet; type: hpcflow submit")
@@ -96,16 +103,17 @@ def pick_tasks(engine: Engine, text: str) -> tuple[ArrayState, list[int]]:
         If there is no such array or task.
     """
     name, _, tail = text.rpartition("/")
-    if not name or not tail.replace(",", "").replace("-", "").isdigit():
+    if not name or re.fullmatch(r"[0-9,-]+", tail) is None:
         array = pick_array(engine, text)
         return array, list(range(array.count))
     array = pick_array(engine, name)
-    tasks: list[int] = []
+    tasks: set[int] = set()
     for part in tail.split(","):
-        first, _, last = part.partition("-")
-        if not first or (last and int(last) < int(first)):
+        span = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part)
+        first, last = (int(span[1]), int(span[2] or span[1])) if span else (1, 0)
+        if last < first:
             raise UserError(f"{text}: expected task numbers like 17 or 3-9,12")
-        tasks += range(int(first), int(last or first) + 1)
-    if tasks and max(tasks) >= array.count:
-        raise UserError(f"{text}: {array.key} has tasks 0 to {array.count - 1}")
-    return array, tasks
+        if last >= array.count:
+            raise UserError(f"{text}: {array.key} has tasks 0 to {array.count - 1}")
+        tasks.update(range(first, last + 1))
+    return array, sorted(tasks)

@@ -8,6 +8,7 @@ import click
 
 from hpcflow.cli.campaign import campaign_option, open_database
 from hpcflow.engine.engine import open_engine
+from hpcflow.engine.observe import observe
 from hpcflow.engine.submit import cancel_all
 
 
@@ -22,6 +23,7 @@ def cancel(directory: Path | None) -> None:
     """
     with open_engine(open_database(directory), patience=5.0) as engine:
         engine.record("cancelled")
+        observe(engine)  # adopts jobs that were submitted by a command that was killed
         cancel_all(engine)
         count = sum(1 for job in engine.state.campaign.jobs.values() if not job.ended)
     for line in engine.news:

@@ -18,6 +18,6 @@ def command(directory: Path | None) -> None:
     Example: hpcflow continue
     """
     with open_engine(open_database(directory), patience=5.0) as engine:
-        if engine.state.campaign.paused != False:
+        if engine.state.campaign.paused:
             engine.record("paused", paused=False)
     click.echo("jobs are submitted again from the next tick on")

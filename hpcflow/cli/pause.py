@@ -18,6 +18,6 @@ def pause(directory: Path | None) -> None:
     Example: hpcflow pause
     """
     with open_engine(open_database(directory), patience=5.0) as engine:
-        if engine.state.campaign.paused != True:
+        if not engine.state.campaign.paused:
             engine.record("paused", paused=True)
     click.echo("paused: no new jobs are submitted; go on with: hpcflow continue")

@@ -17,7 +17,7 @@ from hpcflow.engine.plan import make_plan
 from hpcflow.engine.submit import cancel_all
 from hpcflow.engine.summary import EXIT_CODES, campaign_state, summarize
 from hpcflow.engine.tick import tick
-from hpcflow.errors import Busy
+from hpcflow.errors import Busy, UserError
 
 
 @click.command()
@@ -39,9 +39,9 @@ def run(directory: Path | None, site: str | None, interval: float | None) -> Non
     engine = _look(database, chosen)
     settings = engine.site(chosen)
     planned, changes = make_plan(engine, configuration)
-    _show_plan(planned, changes, chosen, scripts=False)
     if changes:
-        sys.exit(4)
+        raise UserError("\n".join(changes))
+    _show_plan(planned, changes, chosen, scripts=False)
     database.create()
     local = settings.scheduler.kind == "local"
     pause = interval if interval is not None else 0.5 if local else max(5.0, settings.scheduler.min_interval)

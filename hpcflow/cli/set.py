@@ -16,7 +16,7 @@ from hpcflow.errors import UserError
 @campaign_option
 @click.option("--width", type=click.IntRange(min=1), help="At most this many workers of one array at once.")
 @click.option("--budget", type=click.FloatRange(min=0), help="Node-hours that the campaign may spend.")
-def set(directory: Path | None, width: int | None, budget: float | None) -> None:  # noqa: A001 the verb's name
+def set(directory: Path | None, width: int | None, budget: float | None) -> None:
     """Change how much the campaign may use; it counts from the next tick on.
 
     Example: hpcflow set --width 8 --budget 200

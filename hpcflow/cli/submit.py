@@ -57,21 +57,24 @@ def submit(
     Example: hpcflow submit --site lumi --dry-run
     """
     campaign = find_campaign(directory)
-    configuration = read_configuration(campaign)
     database = Database(campaign)
+    if (keep or rerun) and not (campaign / "hpcflow.yaml").exists():
+        _answer_script(database, keep, rerun)
+        return
+    configuration = read_configuration(campaign)
     chosen = _site(database, site, configuration)
     engine = _look(database, chosen)
     engine.site(chosen)
     answered = _answer(engine, configuration, keep, rerun) if keep or rerun else {}
     planned, changes = make_plan(engine, configuration)
+    if changes and not dry_run:
+        raise UserError("\n".join(changes))
     if as_json:
         click.echo(json.dumps({"site": chosen, "arrays": [asdict(p) for p in planned], "changes": changes}, indent=1))
     else:
         _show_plan(planned, changes, chosen, scripts=dry_run)
     if dry_run:
         return
-    if changes:
-        sys.exit(4)
     if planned and not yes and sys.stdin.isatty() and not click.confirm("Submit?", default=True):
         click.echo("Nothing was submitted.")
         return
@@ -138,6 +141,17 @@ def _answer(
                 f"{key!r} is no changed step.{nearest(key, open_changes)} Changes: hpcflow submit --dry-run"
             )
     return answers
+
+
+def _answer_script(database: Database, keep: tuple[str, ...], rerun: tuple[str, ...]) -> None:
+    """Answers to changes in a script that drives the campaign itself: it goes on when it is run again."""
+    with open_engine(database, patience=10.0) as engine:
+        waiting = dict(engine.state.campaign.changes)
+        for key, answer in {**dict.fromkeys(keep, "keep"), **dict.fromkeys(rerun, "rerun")}.items():
+            if key not in waiting:
+                raise UserError(f"{key!r} is no changed step.{nearest(key, waiting)}")
+            engine.record("answer", key=key, fingerprint=waiting[key], answer=answer)
+    click.echo("Noted. Run the script again.")
 
 
 def changed_steps(engine: Engine, configuration: Configuration) -> dict[str, str]:

@@ -30,6 +30,14 @@ def must_replay(engine: Engine) -> bool:
     return False
 
 
+def script_is_done(engine: Engine) -> bool:
+    """Whether a campaign that a script drives has just computed all that it was asked for so far."""
+    campaign = engine.state.campaign
+    if campaign.finished or not campaign.arrays or (engine.campaign / "hpcflow.yaml").exists():
+        return False
+    return all(array.done or not array.current for array in campaign.arrays.values())
+
+
 def _files_changed(engine: Engine) -> bool:
     for path, stamp in engine.state.campaign.replayed.items():
         try:

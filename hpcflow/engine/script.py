@@ -10,21 +10,18 @@ from hpcflow.database.state import ArrayState, JobState
 from hpcflow.engine.engine import Engine
 
 
-def write_script(engine: Engine, array: ArrayState, job: JobState) -> tuple[Path, Path]:
-    """Render ``jobs/NNNN/job.sh``.
+def job_script(engine: Engine, array: ArrayState, job: JobState) -> str:
+    """The text of a job's script.
 
-    Returns
-    -------
-    script, log
-        The script, and the directory for what the job prints outside of tasks.
+    Raises
+    ------
+    UserError
+        If the site or a template asks for something that cannot be.
     """
     from hpcflow.sites.scripts import Script, render
 
     path = engine.path(array)
-    log = path / "work" / "log"
-    script = path / "jobs" / f"{job.number:04d}" / "job.sh"
-    script.parent.mkdir(parents=True, exist_ok=True)
-    text = render(
+    return render(
         engine.site(job.site),
         "default" if array.call else array.task_class,
         Script(
@@ -34,11 +31,22 @@ def write_script(engine: Engine, array: ArrayState, job: JobState) -> tuple[Path
             campaign=engine.campaign,
             array=path,
             archive=engine.database.directory / "code" / f"{describe(path)['code']}.pyz",
-            log=log,
+            log=log_directory(engine, array),
             resources=job.resources,
             request=job.request,
         ),
         engine.campaign,
     )
+
+
+def write_script(engine: Engine, array: ArrayState, job: JobState, text: str) -> Path:
+    """Write ``jobs/NNNN/job.sh``."""
+    script = engine.path(array) / "jobs" / f"{job.number:04d}" / "job.sh"
+    script.parent.mkdir(parents=True, exist_ok=True)
     write_whole(script, text.encode(), durable=False)
-    return script, log
+    return script
+
+
+def log_directory(engine: Engine, array: ArrayState) -> Path:
+    """Where jobs of an array print what does not belong to a task."""
+    return engine.path(array) / "work" / "log"

@@ -21,20 +21,43 @@ from hpcflow.engine.width import (
     unclaimed,
     wanted_elements,
 )
+from hpcflow.errors import UserError
 from hpcflow.schedulers.base import Element, SchedulerError, State, Submission
 
 SOON = 20.0
 """A scheduler that needs longer (s) to say that it is full is not asked again with less in the same tick."""
 
+_INTENT = (
+    "array", "token", "width", "resources", "request", "task_class", "site", "walltime", "slots", "cores", "nodes",
+    "throttle",
+)  # fmt: skip
+
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
-def submit(engine: Engine) -> None:
-    """Submit what is missing for every live array, older ones first."""
-    if engine.state.campaign.cancelled:
+def submit(engine: Engine, strict: bool = False) -> None:
+    """Submit what is missing for every live array, older ones first.
+
+    Parameters
+    ----------
+    strict
+        A mistake of the user ends it; otherwise it stops only the array that it concerns.
+    """
+    campaign = engine.state.campaign
+    if campaign.cancelled:
         return
+    for number in sorted({job.array for job in campaign.jobs.values() if not job.ended}):
+        if number in campaign.arrays and campaign.arrays[number].done:
+            _cancel_surplus(engine, campaign.arrays[number], {})
     for array in list(engine.live_arrays()):
-        submit_array(engine, array)
+        try:
+            submit_array(engine, array)
+        except UserError as error:
+            if strict:
+                raise
+            engine.record("hold", array=array.number, reason="its job script cannot be written")
+            message = f"{array.key}: {error}\nWhen that is mended, type: hpcflow resume"
+            engine.attention(f"array {array.number}", message)
 
 
 def submit_array(engine: Engine, array: ArrayState) -> None:
@@ -128,37 +151,38 @@ def _submit_job(
     throttle: int | None,
 ) -> SchedulerError | None:
     """Journal the intent, write the script, ask the scheduler, journal the id; return what it said against it."""
-    from hpcflow.engine.script import write_script
+    from hpcflow.engine.script import job_script, log_directory, write_script
 
     name = array_site(engine, array)
     site = engine.site(name)
     task_class = site.task_class("default" if array.call else array.task_class)
-    number = max(engine.state.campaign.jobs, default=0) + 1
-    token = new_token(array.number)
-    engine.record(
-        "intent",
-        job=number,
+    job = JobState(
+        number=max(engine.state.campaign.jobs, default=0) + 1,
         array=array.number,
-        token=token,
+        token=new_token(array.number),
         width=width,
         resources=resources,
         request=request,
         task_class=array.task_class,
         site=name,
+        intended=engine.now(),
         walltime=float(request.get("walltime") or task_class.walltime),
         slots=slots // task_class.shape(request).workers,
         cores=int(request.get("cores") or task_class.cores),
         nodes=task_class.shape(request).workers,
         throttle=throttle,
     )
-    script, log = write_script(engine, array, engine.state.campaign.jobs[number])
+    text = job_script(engine, array, job)  # first: a mistake in a template must not leave an intent
+    engine.record("intent", job=job.number, **{field: getattr(job, field) for field in _INTENT})
+    script = write_script(engine, array, job, text)
     engine.verify()
     try:
-        identity = engine.scheduler(name).submit(Submission(script, token, width, throttle, log))
+        submission = Submission(script, job.token, width, throttle, log_directory(engine, array))
+        identity = engine.scheduler(name).submit(submission)
     except SchedulerError as error:
-        _submission_failed(engine, array, number, error)
+        _submission_failed(engine, array, job.number, error)
         return error
-    engine.record("submitted", job=number, id=identity, adopted=False)
+    engine.record("submitted", job=job.number, id=identity, adopted=False)
     note_taken(engine, name, width)
     if not array.call:
         engine.say(f"{array.key}: submitted job {identity} with {width} worker{'s' if width > 1 else ''}")
@@ -230,7 +254,8 @@ def _cancel_surplus(engine: Engine, array: ArrayState, waiting: dict[str, int]) 
         except SchedulerError as error:
             engine.say(f"{array.key}: queued workers without work could not be cancelled ({error})")
         else:
-            engine.say(f"{array.key}: cancelled {len(queued)} queued workers that have no work left")
+            number = f"{len(queued)} queued worker{'s' if len(queued) > 1 else ''}"
+            engine.say(f"{array.key}: cancelled {number} for which no work is left")
 
 
 def cancel_array(engine: Engine, array: ArrayState) -> None:

@@ -7,7 +7,7 @@ from hpcflow.engine.decide import decide, decide_array, write_missing_lists
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.finish import clear_finished
 from hpcflow.engine.observe import observe
-from hpcflow.engine.replay import must_replay
+from hpcflow.engine.replay import must_replay, script_is_done
 from hpcflow.engine.submit import submit
 from hpcflow.errors import UserError
 
@@ -39,7 +39,9 @@ def tick(engine: Engine, *, submission: bool = False) -> None:
             engine.state.campaign.waiting = engine.state.campaign.waiting or {}
         for array in list(engine.live_arrays()):
             decide_array(engine, array)
-    submit(engine)
+    elif script_is_done(engine):
+        engine.record("finished")
+    submit(engine, strict=submission)
     if engine.state.campaign.chain:
         from hpcflow.engine.chain import keep_chain
 
