@@ -119,7 +119,7 @@ class Committee:
             Prediction(
                 energies=energies[:, i],
                 forces=forces[:, bounds[i] : bounds[i + 1]],
-                stresses=np.array([s[i] for _, _, s in outputs]) if stress else None,
+                stresses=np.array([s[i] for _, _, s in outputs if s is not None]) if stress else None,
             )
             for i in range(len(bounds) - 1)
         ]

@@ -1,26 +1,18 @@
 """Molecular dynamics on a committee's mean forces, one step at a time: OpenMM, or ASE where it is missing.
 
-Both classes have the same methods, so that sampling does not know which one it drives:
-
-``step()``
-    Advance by one time step.
-``frame()``
-    The present positions, cell and momenta as ``ase.Atoms``.
-``evaluation``
-    The committee's view of the configuration it saw last.
-``save()`` and ``load(data)``
-    The whole state as bytes; going on from them repeats the same trajectory bit for bit.
+Both integrators are Langevin's with the middle (BAOAB) scheme of Leimkuhler and Matthews, J. Chem. Phys. 138, 174102
+(2013). Either repeats a trajectory bit for bit from what it has saved.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcflow.tasks.committee import Array, Committee, Prediction
 
@@ -28,7 +20,6 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 KILOJOULE_PER_MOLE = 96.48533212331  # per eV (CODATA 2018)
-BAROSTAT_INTERVAL = 25  # steps between volume moves, OpenMM's default
 
 
 @dataclass(frozen=True)
@@ -47,40 +38,108 @@ class Conditions:
 
 
 class Evaluation:
-    """The committee's view of one configuration; the same configuration is not computed twice."""
+    """The committee's view of one configuration after another; the last two are remembered.
+
+    Parameters
+    ----------
+    committee
+        The models.
+    atoms
+        Elements and periodicity.
+    """
 
     def __init__(self, committee: Committee, atoms: Atoms) -> None:
         from ase.data import covalent_radii
 
-        self.committee = committee
-        self.prediction: Prediction
-        self.closest = float("inf")
-        """The smallest distance between two atoms, in units of the sum of their covalent radii."""
         self.atoms = atoms.copy()
+        """The configuration that was evaluated last."""
+        self.prediction: Prediction
+        """What the committee says about it."""
+        self.closest = math.inf
+        """The smallest distance between two of its atoms, in units of the sum of their covalent radii."""
+        self._committee = committee
         self._radii = np.array([covalent_radii[number] for number in atoms.numbers])
-        self._at: tuple[bytes, bytes] | None = None
+        self._known: dict[tuple[bytes, bytes], tuple[Prediction, float]] = {}
 
-    def at(self, positions: Array, cell: Array, stress: bool = False) -> Prediction:
+    def at(self, positions: Array, cell: Array) -> Prediction:
         """Evaluate positions and cell (both in Å)."""
+        self.atoms.set_cell(cell)
+        self.atoms.positions = positions
         key = (positions.tobytes(), cell.tobytes())
-        if key != self._at or (stress and self.prediction.stresses is None):
-            self.atoms.set_cell(cell)
-            self.atoms.positions = positions
-            graph = self.committee.graph([self.atoms])
-            (self.prediction,) = self.committee.evaluate(graph, stress)
-            self.closest = self._closest(graph)
-            self._at = key
+        if key not in self._known:
+            graph = self._committee.graph([self.atoms])
+            (prediction,) = self._committee.evaluate(graph)
+            self._known = dict([*list(self._known.items())[-1:], (key, (prediction, self._closest(graph)))])
+        self.prediction, self.closest = self._known[key]
         return self.prediction
 
     def _closest(self, graph: dict[str, Any]) -> float:
         one, other = graph["edge_index"].cpu().numpy()
         apart = self.atoms.positions[other] - self.atoms.positions[one] + graph["shifts"].cpu().numpy()
         reach = self._radii[one] + self._radii[other]
-        return float((np.linalg.norm(apart, axis=1) / reach).min(initial=np.inf))
+        return float((np.linalg.norm(apart, axis=1) / reach).min(initial=math.inf))
+
+
+class Barostat:
+    """Isotropic Monte Carlo volume moves: Åqvist et al., Chem. Phys. Lett. 384, 288 (2004).
+
+    Every atom is scaled on its own. The largest move adapts until about half of them are accepted, as in OpenMM;
+    OpenMM's own barostat is not part of its checkpoints.
+    """
+
+    INTERVAL = 25
+    """Time steps from one move to the next, OpenMM's default."""
+
+    def __init__(self, atoms: Atoms, conditions: Conditions) -> None:
+        from ase import units
+
+        self._pressure = (conditions.pressure or 0.0) * units.bar
+        self._thermal = units.kB * conditions.temperature
+        self._random = np.random.default_rng(conditions.seed)
+        self._largest = 0.01 * atoms.get_volume()  # Å³
+        self._steps = 0
+        self._tried = 0
+        self._accepted = 0
+
+    def move(self, evaluation: Evaluation, positions: Array, cell: Array) -> tuple[Array, Array] | None:
+        """Count a time step and, if a move is due and accepted, return new positions and cell."""
+        self._steps += 1
+        if self._steps % self.INTERVAL:
+            return None
+        volume = abs(float(np.linalg.det(cell)))
+        change = self._largest * (2 * self._random.random() - 1)
+        scale = ((volume + change) / volume) ** (1 / 3)
+        before = evaluation.at(positions, cell).energy
+        after = evaluation.at(positions * scale, cell * scale).energy
+        work = after - before + self._pressure * change - len(positions) * self._thermal * 3 * math.log(scale)
+        accepted = self._random.random() < math.exp(min(0.0, -work / self._thermal))
+        self._tried += 1
+        self._accepted += accepted
+        if self._tried >= 10:
+            rate = self._accepted / self._tried
+            if rate < 0.25:
+                self._largest /= 1.1
+            elif rate > 0.75:
+                self._largest = min(1.1 * self._largest, 0.3 * volume)
+            self._tried = self._accepted = 0
+        return (positions * scale, cell * scale) if accepted else None
+
+    def save(self) -> list[Any]:
+        """Return what the next moves depend on, as JSON."""
+        return [self._largest, self._steps, self._tried, self._accepted, self._random.bit_generator.state]
+
+    def load(self, state: list[Any]) -> None:
+        """Go on from what `save` returned."""
+        self._largest, self._steps, self._tried, self._accepted, self._random.bit_generator.state = state
 
 
 class Dynamics(Protocol):
-    """What sampling needs of a program that moves atoms; see the module."""
+    """What sampling needs of a program that moves atoms.
+
+    ``evaluation`` is the committee's view of the configuration that it saw last. ``step`` advances by one time step,
+    with a volume move before it when one is due. ``frame`` returns present positions, cell and momenta. ``save``
+    returns the whole state, and after ``load`` of that the trajectory goes on as it would have gone.
+    """
 
     evaluation: Evaluation
 
@@ -94,18 +153,18 @@ class Dynamics(Protocol):
 
 
 class OpenMMDynamics:
-    """Langevin dynamics with OpenMM's middle scheme; NPT with its isotropic Monte Carlo barostat.
+    """Dynamics with OpenMM, into which the committee enters as a ``PythonForce``.
 
-    The committee enters as a ``PythonForce``. The integrator runs on OpenMM's Reference platform: it costs
-    nothing beside the model, is in double precision, and its checkpoints can be read everywhere.
+    OpenMM knows nothing of the cell: the committee does. The integrator runs on the Reference platform, which costs
+    nothing beside the models, is in double precision, and has checkpoints that can be read everywhere.
 
     Parameters
     ----------
     atoms
-        Where to start. Momenta are used if there are any, else drawn for the temperature. Fixed atoms
-        (``FixAtoms``) stay.
+        Where to start. Momenta are used if there are any, else drawn for the temperature. Fixed atoms (``FixAtoms``)
+        stay.
     committee, conditions
-        What moves the atoms. Pressure needs a cell that is periodic in three directions.
+        What moves the atoms.
     """
 
     def __init__(self, atoms: Atoms, committee: Committee, conditions: Conditions) -> None:
@@ -115,78 +174,68 @@ class OpenMMDynamics:
         self.evaluation = Evaluation(committee, atoms)
         self._atoms = atoms.copy()
         self._cell = atoms.cell.array.copy()
-        self._turn = np.eye(3)
+        self._barostat = Barostat(atoms, conditions) if conditions.pressure is not None else None
         system = mm.System()
         fixed = fixed_atoms(atoms)
         for index, mass in enumerate(atoms.get_masses()):
             system.addParticle(0.0 if index in fixed else mass)
-        positions = atoms.positions
-        force = mm.PythonForce(self._compute)
-        if conditions.pressure is not None:
-            box, self._turn = reduced_box(self._cell)
-            positions = positions @ self._turn.T
-            system.setDefaultPeriodicBoxVectors(*(box / 10))
-            self._volume = abs(np.linalg.det(box))
-            barostat = mm.MonteCarloBarostat(conditions.pressure, conditions.temperature, BAROSTAT_INTERVAL)
-            barostat.setRandomNumberSeed(conditions.seed)
-            system.addForce(barostat)
-        force.setUsesPeriodicBoundaryConditions(conditions.pressure is not None)
-        system.addForce(force)
+        system.addForce(mm.PythonForce(self._compute))
         if not fixed:
             system.addForce(mm.CMMotionRemover(100))
-        integrator = mm.LangevinMiddleIntegrator(
+        self._integrator = mm.LangevinMiddleIntegrator(
             conditions.temperature, conditions.friction * 1000.0, conditions.timestep / 1000.0
         )
-        integrator.setRandomNumberSeed(conditions.seed)
-        self._periodic = conditions.pressure is not None
-        self._unit = unit
-        self._context = mm.Context(system, integrator, mm.Platform.getPlatformByName("Reference"))
-        self._context.setPositions(positions / 10)
+        self._integrator.setRandomNumberSeed(conditions.seed)
+        self._context = mm.Context(system, self._integrator, mm.Platform.getPlatformByName("Reference"))
+        self._length = unit.angstrom
+        self._velocity = unit.angstrom / unit.picosecond
+        self._context.setPositions(atoms.positions / 10)
         if atoms.has("momenta"):
-            self._context.setVelocities(velocities(atoms) @ self._turn.T / 10)
+            self._context.setVelocities(_velocities(atoms) / 10)
         else:
             self._context.setVelocitiesToTemperature(conditions.temperature, conditions.seed)
-        self._integrator = integrator
 
     def step(self) -> None:
+        if self._barostat is not None:
+            moved = self._barostat.move(
+                self.evaluation, self._positions(self._context.getState(positions=True)), self._cell
+            )
+            if moved is not None:
+                self._context.setPositions(moved[0] / 10)
+                self._cell = moved[1]
         self._integrator.step(1)
 
     def frame(self) -> Atoms:
+        from ase import units
+
         state = self._context.getState(positions=True, velocities=True)
-        positions, cell = self._read(state)
-        velocity = state.getVelocities(asNumpy=True).value_in_unit(self._unit.angstrom / self._unit.picosecond)
+        velocities = np.asarray(state.getVelocities(asNumpy=True).value_in_unit(self._velocity))
         atoms = self._atoms.copy()
-        atoms.set_cell(cell)
-        atoms.positions = positions
-        set_velocities(atoms, np.asarray(velocity) @ self._turn)
+        atoms.set_cell(self._cell)
+        atoms.positions = self._positions(state)
+        momenta = velocities * atoms.get_masses()[:, None] / (1000 * units.fs)
+        atoms.set_momenta(momenta, apply_constraint=False)
         return atoms
 
     def save(self) -> bytes:
-        return bytes(self._context.createCheckpoint())
+        checkpoint = np.frombuffer(self._context.createCheckpoint(), dtype=np.uint8)
+        return _packed(self._barostat, checkpoint=checkpoint, cell=self._cell)
 
     def load(self, data: bytes) -> None:
-        self._context.loadCheckpoint(data)
+        state = _unpacked(self._barostat, data)
+        self._context.loadCheckpoint(state["checkpoint"].tobytes())
+        self._cell = state["cell"]
 
-    def _read(self, state: Any) -> tuple[Array, Array]:
-        positions = np.asarray(state.getPositions(asNumpy=True).value_in_unit(self._unit.angstrom))
-        if not self._periodic:
-            return positions, self._cell
-        box = np.asarray(state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(self._unit.angstrom))
-        # The barostat scales all three vectors alike: so does the user's own choice of vectors.
-        scale = (abs(np.linalg.det(box)) / self._volume) ** (1 / 3)
-        return positions @ self._turn, self._cell * scale
+    def _positions(self, state: Any) -> Array:
+        return np.asarray(state.getPositions(asNumpy=True).value_in_unit(self._length))
 
-    def _compute(self, state: Any) -> tuple[float, NDArray[np.float64]]:
-        prediction = self.evaluation.at(*self._read(state))
-        forces = prediction.mean_forces @ self._turn.T
-        return prediction.energy * KILOJOULE_PER_MOLE, forces * KILOJOULE_PER_MOLE * 10
+    def _compute(self, state: Any) -> tuple[float, Array]:
+        prediction = self.evaluation.at(self._positions(state), self._cell)
+        return prediction.energy * KILOJOULE_PER_MOLE, prediction.mean_forces * KILOJOULE_PER_MOLE * 10
 
 
 class AseDynamics:
-    """Langevin dynamics with ASE's BAOAB scheme; NPT with its isotropic Langevin-Hoover barostat.
-
-    Parameters are those of `OpenMMDynamics`.
-    """
+    """Dynamics with ASE. Parameters are those of `OpenMMDynamics`."""
 
     def __init__(self, atoms: Atoms, committee: Committee, conditions: Conditions) -> None:
         from ase import units
@@ -194,31 +243,29 @@ class AseDynamics:
         from ase.md.langevinbaoab import LangevinBAOAB
 
         self.evaluation = Evaluation(committee, atoms)
+        self._barostat = Barostat(atoms, conditions) if conditions.pressure is not None else None
+        self._random = np.random.default_rng(conditions.seed)
         self._atoms = atoms.copy()
         self._atoms.set_constraint([FixAtoms(sorted(fixed_atoms(atoms)))] if fixed_atoms(atoms) else None)
         self._atoms.calc = _calculator(self.evaluation)
-        self._rng = np.random.default_rng(conditions.seed)
         if not atoms.has("momenta"):
-            masses = self._atoms.get_masses()[:, None]
-            draws = self._rng.standard_normal((len(atoms), 3))
-            self._atoms.set_momenta(draws * np.sqrt(masses * units.kB * conditions.temperature))
-        tau = units.fs / conditions.friction
-        pressure = conditions.pressure
-        more = (
-            {}
-            if pressure is None
-            else {"externalstress": -pressure * units.bar, "hydrostatic": True, "P_tau": 20 * tau}
-        )
+            draws = self._random.standard_normal((len(atoms), 3))
+            self._atoms.set_momenta(
+                draws * np.sqrt(self._atoms.get_masses()[:, None] * units.kB * conditions.temperature)
+            )
         self._dynamics = LangevinBAOAB(
             self._atoms,
             conditions.timestep * units.fs,
             temperature_K=conditions.temperature,
-            T_tau=tau,
-            rng=self._rng,
-            **more,
+            T_tau=units.fs / conditions.friction,
+            rng=self._random,
         )
 
     def step(self) -> None:
+        if self._barostat is not None:
+            moved = self._barostat.move(self.evaluation, self._atoms.positions.copy(), self._atoms.cell.array.copy())
+            if moved is not None:
+                self._place(*moved)
         self._dynamics.step()
 
     def frame(self) -> Atoms:
@@ -227,28 +274,24 @@ class AseDynamics:
         return atoms
 
     def save(self) -> bytes:
-        buffer = io.BytesIO()
-        arrays = {
-            "positions": self._atoms.positions,
-            "momenta": self._atoms.arrays["momenta"],
-            "cell": self._atoms.cell.array,
-            "strain": np.array(getattr(self._dynamics, "p_eps", 0.0)),
-            "random": np.array(json.dumps(self._rng.bit_generator.state)),
-        }
-        np.savez(buffer, **arrays)
-        return buffer.getvalue()
+        return _packed(
+            self._barostat,
+            positions=self._atoms.positions,
+            momenta=self._atoms.arrays["momenta"],
+            cell=self._atoms.cell.array,
+            random=np.array(json.dumps(self._random.bit_generator.state)),
+        )
 
     def load(self, data: bytes) -> None:
-        with np.load(io.BytesIO(data)) as arrays:
-            self._atoms.set_cell(arrays["cell"])
-            self._atoms.positions = arrays["positions"]
-            self._atoms.arrays["momenta"][:] = arrays["momenta"]
-            self._rng.bit_generator.state = json.loads(str(arrays["random"]))
-            if hasattr(self._dynamics, "p_eps"):
-                self._dynamics.p_eps = float(arrays["strain"])
-        self._dynamics._update_accel()
-        if hasattr(self._dynamics, "p_eps"):
-            self._dynamics._update_force_eps()
+        state = _unpacked(self._barostat, data)
+        self._atoms.arrays["momenta"][:] = state["momenta"]
+        self._random.bit_generator.state = json.loads(str(state["random"]))
+        self._place(state["positions"], state["cell"])
+
+    def _place(self, positions: Array, cell: Array) -> None:
+        self._atoms.set_cell(cell)
+        self._atoms.positions = positions
+        self._dynamics._update_accel()  # it remembers the accelerations of the step before
 
 
 def start(atoms: Atoms, committee: Committee, conditions: Conditions, engine: str = "auto") -> Dynamics:
@@ -257,32 +300,18 @@ def start(atoms: Atoms, committee: Committee, conditions: Conditions, engine: st
     Raises
     ------
     ValueError
-        If there is a pressure but no cell that is periodic in three directions, or no such engine.
+        If there is no such engine; or if there is a pressure, but fixed atoms, or no cell that is periodic in three
+        directions.
     """
     if conditions.pressure is not None and not (atoms.pbc.all() and atoms.cell.rank == 3):
         raise ValueError("a walker with a pressure needs a cell that is periodic in three directions")
+    if conditions.pressure is not None and fixed_atoms(atoms):
+        raise ValueError("a walker with a pressure cannot have fixed atoms")
     if engine not in ("auto", "openmm", "ase"):
         raise ValueError(f"no engine {engine!r}; there are 'auto', 'openmm' and 'ase'")
     if engine == "auto":
         engine = "openmm" if _has_openmm() else "ase"
     return (OpenMMDynamics if engine == "openmm" else AseDynamics)(atoms, committee, conditions)
-
-
-def reduced_box(cell: Array) -> tuple[Array, Array]:
-    """Return the same lattice as OpenMM wants its box, and the rotation that leads there.
-
-    The first vector lies along x, the second in the xy plane, and no vector is longer than it has to be
-    along the ones before it. Positions go along as ``positions @ rotation.T``.
-    """
-    from ase.cell import Cell
-
-    right_handed = cell if np.linalg.det(cell) > 0 else -cell
-    standard, rotation = Cell(right_handed).standard_form()
-    a, b, c = standard.array.copy()
-    c -= b * round(c[1] / b[1])
-    c -= a * round(c[0] / a[0])
-    b -= a * round(b[0] / a[0])
-    return np.array([a, b, c]), np.asarray(rotation)
 
 
 def fixed_atoms(atoms: Atoms) -> set[int]:
@@ -300,19 +329,25 @@ def temperature(atoms: Atoms) -> float:
     return float(2 * atoms.get_kinetic_energy() / (free * units.kB)) if free else 0.0
 
 
-def velocities(atoms: Atoms) -> Array:
+def _velocities(atoms: Atoms) -> Array:
     """Return velocities in Å/ps."""
     from ase import units
 
     return np.asarray(atoms.arrays["momenta"] / atoms.get_masses()[:, None] * 1000 * units.fs)
 
 
-def set_velocities(atoms: Atoms, values: Array) -> None:
-    """Set velocities in Å/ps."""
-    from ase import units
+def _packed(barostat: Barostat | None, **arrays: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, barostat=np.array(json.dumps(barostat.save() if barostat else None)), **arrays)
+    return buffer.getvalue()
 
-    momenta = values * atoms.get_masses()[:, None] / (1000 * units.fs)
-    atoms.set_momenta(momenta, apply_constraint=False)
+
+def _unpacked(barostat: Barostat | None, data: bytes) -> dict[str, Any]:
+    with np.load(io.BytesIO(data)) as arrays:
+        state = {name: arrays[name] for name in arrays.files}
+    if barostat is not None:
+        barostat.load(json.loads(str(state["barostat"])))
+    return state
 
 
 def _has_openmm() -> bool:
@@ -325,19 +360,15 @@ def _has_openmm() -> bool:
 
 def _calculator(evaluation: Evaluation) -> Any:
     from ase.calculators.calculator import Calculator, all_changes
-    from ase.stress import full_3x3_to_voigt_6_stress
 
     class CommitteeMean(Calculator):  # type: ignore[misc]
-        implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012  ASE's own way
+        implemented_properties = ["energy", "forces"]  # noqa: RUF012  ASE's own way
 
         def calculate(
             self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes
         ) -> None:
             super().calculate(atoms, properties, system_changes)
-            stress = "stress" in properties
-            prediction = evaluation.at(atoms.positions.copy(), atoms.cell.array.copy(), stress)
+            prediction = evaluation.at(atoms.positions.copy(), atoms.cell.array.copy())
             self.results = {"energy": prediction.energy, "forces": prediction.mean_forces}
-            if prediction.stresses is not None:
-                self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stresses.mean(axis=0))
 
     return CommitteeMean()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import os
 import time
 import zipfile
@@ -41,6 +42,8 @@ class EpochLoop:
         self.stop = stop
         self.history: list[dict[str, Any]] = []
         """The validation metrics of each epoch, as MACE computes them."""
+        self.best_epoch = -1
+        """The epoch whose weights became the model; with stage two, its best one."""
 
     def __call__(
         self,
@@ -63,11 +66,10 @@ class EpochLoop:
         swa: Any = None,
         ema: Any = None,
         distributed: bool = False,
-        **_: Any,
+        **others: Any,
     ) -> None:
         """Train up to ``max_num_epochs`` and leave the best weights where MACE looks for them."""
         import torch
-        from mace.tools.checkpoint import CheckpointBuilder, CheckpointState
         from mace.tools.train import evaluate, train_one_epoch, valid_err_log
 
         if distributed:
@@ -78,22 +80,20 @@ class EpochLoop:
         if swa is not None:
             parts |= {"swa_model": swa.model, "swa_scheduler": swa.scheduler}
         memory = self._read(parts, device)
-
-        saved = time.monotonic()
-        longest = 0.0
         averaged = ema.average_parameters if ema is not None else nullcontext
         schedule_free = "ScheduleFree" in type(optimizer).__name__
+        saved = time.monotonic()
+        longest = 0.0
         while (epoch := memory["epoch"]) < max_num_epochs and not memory["finished"]:
             began = time.monotonic()
             second = swa is not None and epoch >= swa.start
             if second:
                 loss_fn = swa.loss_fn
                 swa.model.update_parameters(model)
-            if memory["loss"] is not None:
-                if second:
-                    swa.scheduler.step()
-                else:
-                    lr_scheduler.step(metrics=memory["loss"])
+            if memory["loss"] is not None and second:
+                swa.scheduler.step()
+            elif memory["loss"] is not None:
+                lr_scheduler.step(metrics=memory["loss"])
             torch.manual_seed(self.seed + epoch)
             train_loader.generator.manual_seed(self.seed + epoch)
             if schedule_free:
@@ -111,6 +111,7 @@ class EpochLoop:
                 device=device,
                 distributed=False,
             )
+            memory["epoch"] = epoch + 1
             if epoch % eval_interval == 0:
                 if schedule_free:
                     optimizer.eval()
@@ -119,20 +120,11 @@ class EpochLoop:
                         loss, metrics = evaluate(model, loss_fn, loader, output_args, device)
                         valid_err_log(loss, metrics, logger, log_errors, epoch, name)
                     # As in MACE, the last head decides.
-                    memory["loss"] = float(loss)
-                    self._remember(memory, metrics, epoch)
-                    best = memory["best"].get(second)
-                    if best is None or memory["loss"] < best["loss"]:
-                        weights = CheckpointBuilder.create_checkpoint(CheckpointState(model, optimizer, lr_scheduler))
-                        best = {"loss": memory["loss"], "epoch": epoch, "checkpoint": copy.deepcopy(weights)}
-                        memory["best"][second] = best
-                if epoch - best["epoch"] >= patience:
-                    logging.info("No improvement for %d epochs", epoch - best["epoch"])
-                    if swa is not None and not second:
-                        epoch = swa.start - 1
-                    else:
-                        memory["finished"] = True
-            memory["epoch"] = epoch + 1
+                    idle = self._judge(memory, float(loss), metrics, epoch, second, parts)
+                if idle >= patience and swa is not None and not second:
+                    memory["epoch"] = swa.start
+                elif idle >= patience:
+                    memory["finished"] = True
 
             longest = max(longest, time.monotonic() - began)
             more = memory["epoch"] < max_num_epochs and not memory["finished"]
@@ -144,12 +136,35 @@ class EpochLoop:
             if stopping:
                 raise Unfinished(f"stopped after epoch {epoch} of {max_num_epochs}")
 
-        for best in memory["best"].values():
+        if not memory["best"]:
+            raise ValueError("the loss is not a number from the first epoch on: lower the rate (lr)")
+        for _, best in sorted(memory["best"].items()):  # stage one before stage two
+            self.best_epoch = best["epoch"]
             checkpoint_handler.io.save(best["checkpoint"], epochs=best["epoch"], keep_last=True)
 
-    def _remember(self, memory: dict[str, Any], metrics: dict[str, Any], epoch: int) -> None:
+    def _judge(
+        self,
+        memory: dict[str, Any],
+        loss: float,
+        metrics: dict[str, Any],
+        epoch: int,
+        second: bool,
+        parts: dict[str, Any],
+    ) -> float:
+        """Remember the weights if they are the best of their stage; return for how many epochs none were better."""
         numbers = {key: float(value) for key, value in metrics.items() if isinstance(value, (int, float))}
-        memory["history"].append({**numbers, "epoch": epoch, "loss": memory["loss"]})
+        if not math.isfinite(loss):
+            memory["finished"] = True  # no later epoch brings it back
+            return 0.0
+        memory["loss"] = loss
+        memory["history"].append({**numbers, "epoch": epoch, "loss": loss})
+        best = memory["best"].get(second)
+        if best is None or loss < best["loss"]:
+            # What mace.tools.CheckpointHandler would save, for its own loading in the end.
+            states = {name: copy.deepcopy(parts[name].state_dict()) for name in ("model", "optimizer", "lr_scheduler")}
+            memory["best"][second] = {"loss": loss, "epoch": epoch, "checkpoint": states}
+            return 0.0
+        return float(epoch - best["epoch"])
 
     def _read(self, parts: dict[str, Any], device: Any) -> dict[str, Any]:
         import torch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import logging
 import shutil
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpcflow.errors import nearest
 from hpcflow.task import task
 from hpcflow.tasks.committee import import_mace, pick_device
 from hpcflow.tasks.epochs import EpochLoop
@@ -66,7 +66,8 @@ def train(
     dict
         ``member``, ``frames`` (those of train and valid), ``epochs``, ``best_epoch``, ``valid``
         (``energy_rmse`` in eV/atom and ``force_rmse`` in eV/Å on the valid frames), ``e0s``,
-        ``history`` (at most 100 lines of epoch, loss, energy_rmse, force_rmse) and ``refined``.
+        ``history`` (at most 100 lines of epoch, loss, energy_rmse, force_rmse), ``batch_size`` and
+        ``refined`` (whether it started from a previous model).
 
     Raises
     ------
@@ -103,14 +104,14 @@ def train(
         "valid_file": valid,
         "work_dir": str(work),
         "device": pick_device(device),
-        "E0s": json.dumps(e0s).replace('"', "") if set(elements) <= set(e0s) else "average",
+        "E0s": e0s if set(elements) <= set(e0s) else "average",
         "plot": False,
         "pin_memory": pick_device(device) != "cpu",
         "error_table": "PerAtomRMSE",
     }
     if previous:
         own |= {"foundation_model": previous, "multiheads_finetuning": False}
-    arguments = parse({**own, **settings}, allowed=set(own))
+    arguments = parse(own, settings)
 
     with Interruption() as stop, _own_log():
         loop = EpochLoop(Path("state.pt"), number, stop)
@@ -121,16 +122,16 @@ def train(
     path.replace("model")
     shutil.rmtree(work)
 
-    best = min(loop.history, key=lambda line: line["loss"])
+    best = next(line for line in loop.history if line["epoch"] == loop.best_epoch)
     result = {
         "member": int(member["member"]),
         "frames": [count, len(others)],
         "epochs": len(loop.history),
-        "best_epoch": int(best["epoch"]),
+        "best_epoch": loop.best_epoch,
         "valid": {"energy_rmse": best.get("rmse_e_per_atom"), "force_rmse": best.get("rmse_f")},
         "e0s": e0s,
         "batch_size": settings["batch_size"],
-        "refined": bool(previous),
+        "refined": previous is not None,
         "history": [
             [line["epoch"], line["loss"], line.get("rmse_e_per_atom"), line.get("rmse_f")]
             for line in loop.history[:: 1 + len(loop.history) // 100]
@@ -140,31 +141,40 @@ def train(
     return result
 
 
-def parse(settings: Mapping[str, Any], allowed: set[str] = frozenset()) -> Any:  # type: ignore[assignment]
-    """Return MACE's own arguments; options that do not exist, or are not the caller's, are refused."""
+def parse(own: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    """Return MACE's own arguments, from what the task sets and the user's options.
+
+    Raises
+    ------
+    ValueError
+        If an option does not exist, is the task's own, or has a value that MACE does not accept.
+    """
     from mace.tools import build_default_arg_parser
 
     parser = build_default_arg_parser()
-    known = {text.lstrip("-") for action in parser._actions for text in action.option_strings}
-    for name in settings:
-        if name in OWN - allowed:
+    takes_value = {text.lstrip("-"): action.nargs != 0 for action in parser._actions for text in action.option_strings}
+    for name in options:
+        if name in OWN:
             raise ValueError(f"the option {name!r} of mace_run_train is set by the training task itself")
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise ValueError(
-                f"mace_run_train has no option {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-            )
-    flags = {text.lstrip("-") for action in parser._actions for text in action.option_strings if action.nargs == 0}
+        if name not in takes_value:
+            raise ValueError(f"mace_run_train has no option {name!r}.{nearest(name, takes_value)}")
     words = []
-    for name, value in settings.items():
-        if name in flags:
-            words += [f"--{name}"] if value else []
-        else:
-            words.append(f"--{name}={value if isinstance(value, (str, int, float)) else json.dumps(value)}")
+    for name, value in {**own, **options}.items():
+        if takes_value[name]:
+            words.append(f"--{name}={_literal(value)}")
+        elif value:
+            words.append(f"--{name}")
     try:
         return parser.parse_args(words)
     except SystemExit as error:
         raise ValueError(f"mace_run_train does not accept {' '.join(words)}") from error
+
+
+def _literal(value: Any) -> str:
+    """Return a value as MACE reads it: lists and dicts as Python writes them, atomic numbers as numbers."""
+    if isinstance(value, Mapping):
+        return repr({int(key) if str(key).isdigit() else key: item for key, item in value.items()})
+    return str(value)
 
 
 def isolated_energies(frames: Sequence[Atoms]) -> dict[int, float]:

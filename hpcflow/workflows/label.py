@@ -16,7 +16,7 @@ def label(
     force_cap: float | None = None,
     task_class: str = "reference",
 ) -> None:
-    """Label structures with energies (eV), forces (eV/Å) and stress (eV/Å³) from an ASE calculator.
+    """Label structures with energies (eV), forces (eV/Å) and stress (eV/Å³) from a reference calculation.
 
     Parameters
     ----------
@@ -33,15 +33,7 @@ def label(
     task_class
         How the site runs it.
     """
-    from hpcflow.tasks import reference
+    from hpcflow.workflows.calculators import labeller
 
-    run.map(
-        reference.ase_calculator,
-        hf.frames(structures),
-        name="label",
-        task_class=task_class,
-        calculator=calculator,
-        arguments=arguments,
-        stress=stress,
-        force_cap=force_cap,
-    )
+    function, parameters = labeller(run, calculator, arguments, stress, force_cap)
+    run.map(function, hf.frames(structures), name="label", task_class=task_class, parameters=parameters)

@@ -5,11 +5,14 @@ It uses nothing but the public workflow API: copy it into a campaign as ``flow.p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hpcflow as hf
-from hpcflow.errors import UserError
+from hpcflow.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from hpcflow.handles import Call, Files, Frames, Handle
@@ -66,8 +69,8 @@ def learning(
     start
         Extended XYZ file or files. Frames with REF_energy and REF_forces need no label.
     calculator
-        Dotted name of an ASE calculator, or ``module:function`` or ``file.py:function`` of a function that labels one frame,
-        such as ``hpcflow.tasks.reference_cp2k:cp2k``.
+        Dotted name of an ASE calculator, or, as ``module:function`` or ``file.py:function``, a function that labels one
+        frame, such as ``hpcflow.tasks.reference_cp2k:cp2k``.
     arguments
         Its keyword arguments. A text that names a file of the campaign stands for that file.
     iterations
@@ -94,9 +97,10 @@ def learning(
     steps, every, timestep, friction
         Molecular dynamics of a walker in each iteration: steps, steps from one kept frame to the next, fs, 1/fs.
     guards
-        What stops a walker besides ``hi``: force (eV/Å), distance (sum of radii), temperature (target), volume (fraction).
+        What stops a walker besides ``hi``: force (eV/Å), distance (in sums of radii), temperature (in that of the
+        walker), volume (relative change).
     lo, hi, lo_quantile
-        Trust levels on the force deviation of the committee in eV/Å; ``lo`` rises to this quantile where that is higher.
+        Trust levels on the force deviation of the committee in eV/Å; ``lo`` rises to this quantile where it is higher.
     max_new, min_new, control
         Frames to label per iteration: at most, at least, and the fraction of random picks on top.
     stress
@@ -118,14 +122,21 @@ def learning(
 
     if members < 2:
         raise UserError("workflow learning: members must be 2 or more; one model has no opinion of its own errors")
+    check_keys("guards", guards, [field.name for field in fields(sampling.Guards) if field.name != "deviation"])
+    check_keys("judge", judge, list(signature(judging.judge).parameters)[2:])
     labeller, label_parameters = _labeller(run, calculator, arguments, stress, force_cap)
     options = {**({"loss": "stress", "compute_stress": True} if pressures else {}), **mace}
-    on = {"device": device, "dtype": dtype}
-    split_parameters = {"valid": valid, "test": test, "seed": run.seed}
+    on: dict[str, Any] = {"device": device, "dtype": dtype}
+    split_parameters: dict[str, Any] = {"valid": valid, "test": test, "seed": run.seed}
 
     def label(frames: Frames) -> Handle:
         return run.map(
-            labeller, frames, name="label", task_class="reference", min_success=min_labelled, parameters=label_parameters
+            labeller,
+            frames,
+            name="label",
+            task_class="reference",
+            min_success=min_labelled,
+            parameters=label_parameters,
         )
 
     def train(number: int, sets: Call, before: Files | None) -> Files:
@@ -225,9 +236,13 @@ def learning(
             **on,
         )
         picked = chosen.results()[0]
-        run.metrics({"explore": {**picked["explored"], "walkers": list(explored.results())}, "select": picked["select"]})
+        run.metrics(
+            {"explore": {**picked["explored"], "walkers": list(explored.results())}, "select": picked["select"]}
+        )
         labels = label(chosen.frames())
-        verdict = run.call(judging.judge, labels.frames(), name="judge", selected=chosen.frames(), **judge)
+        verdict = run.call(
+            judging.judge, labels.frames(), name="judge", parameters={"selected": chosen.frames(), **judge}
+        )
         judged = verdict.result()
         sets = run.call(
             splitting.split,
@@ -274,6 +289,13 @@ def learning(
 CURVE = ("name", "frames", "energy_rmse", "energy_mae", "force_rmse", "force_mae")
 
 
+def check_keys(name: str, given: dict[str, Any], known: Sequence[str]) -> None:
+    """Refuse a key of a parameter that nobody reads."""
+    for key in given:
+        if key not in known:
+            raise UserError(f"parameters: {name}: unknown key {key!r}.{nearest(key, known)}")
+
+
 def _brief(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the decision needs to know of each iteration."""
     return [
@@ -290,7 +312,7 @@ def _labeller(
     run: hf.Run, calculator: str, arguments: dict[str, Any], stress: bool | None, force_cap: float | None
 ) -> tuple[Any, dict[str, Any]]:
     """The function that labels one frame, and its parameters."""
-    from hpcflow.functions import load_function
+    from hpcflow.loading import load_function
     from hpcflow.tasks import reference
 
     common = {"stress": stress, "force_cap": force_cap}
