@@ -73,10 +73,7 @@ def room(engine: Engine, array: ArrayState, name: str) -> int:
     learned = _learned(engine, name)
     if learned is not None:
         rooms.append(learned - used)
-    left = min(rooms, default=UNLIMITED)
-    if left <= 0:
-        engine.say_while(f"{name}: {used} elements are queued or running, as many as may be; the rest waits")
-    return max(0, left)
+    return max(0, min(rooms, default=UNLIMITED))
 
 
 def used_elements(engine: Engine, name: str) -> int:

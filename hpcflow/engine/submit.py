@@ -104,9 +104,12 @@ def _submit_for(engine: Engine, array: ArrayState, resources: str, chunks: int) 
         may_start = free = _free_here(engine, array, request)
     else:
         may_start, free = room(engine, array, name), may_run(engine, array, name)
-    width = min(need, most_elements(engine, array) - sum(_elements(engine, array)), may_start)
+    mine = sum(_elements(engine, array))
+    width = min(need, most_elements(engine, array) - mine, may_start)
     if name in engine.silent:
         return
+    if not mine and not min(may_start, free):
+        engine.say_while(f"{array.key}: waits, because {name} has no room for more elements of this user now")
     most = UNLIMITED if array.call else site_limits(engine, name).array or UNLIMITED
     while width > 0 and free > 0:
         part = min(width, most)
