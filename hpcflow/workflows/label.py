@@ -23,9 +23,10 @@ def label(
     structures
         Extended XYZ file or files.
     calculator
-        Dotted name of an ASE calculator.
+        Dotted name of an ASE calculator, or ``module:function`` or ``file.py:function`` of a function that labels one
+        frame, such as ``hpcflow.tasks.reference_cp2k:cp2k``.
     arguments
-        Its keyword arguments.
+        Its keyword arguments. A text that names a file of the campaign stands for that file.
     stress
         Whether to compute stress; by default where the structure is periodic.
     force_cap

@@ -1,0 +1,36 @@
+"""From the ``calculator`` of a workflow's parameters to the function that labels one frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hpcflow as hf
+
+
+def labeller(
+    run: hf.Run, calculator: str, arguments: dict[str, Any], stress: bool | None, force_cap: float | None
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The function that labels one frame, and its parameters.
+
+    Parameters
+    ----------
+    calculator
+        Dotted name of an ASE calculator, or ``module:function`` or ``file.py:function`` of a function that labels one
+        frame, such as ``hpcflow.tasks.reference_cp2k:cp2k``.
+    arguments
+        Keyword arguments of the calculator or the function. For a function, a text that names a file of the campaign
+        stands for that file, which then is part of what is computed.
+    """
+    from hpcflow.loading import load_function
+    from hpcflow.tasks import reference
+
+    common = {"stress": stress, "force_cap": force_cap}
+    if ":" not in calculator:
+        return reference.ase_calculator, {"calculator": calculator, "arguments": arguments, **common}
+    named = {
+        key: Path(value) if isinstance(value, str) and (run.campaign / value).is_file() else value
+        for key, value in arguments.items()
+    }
+    return load_function(calculator, run.campaign), {**common, **named}
