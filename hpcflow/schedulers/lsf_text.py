@@ -190,14 +190,15 @@ def long_accounting(stdout: str, elements: Iterable[Element]) -> dict[tuple[str,
 
 
 def _long_ending(block: str) -> Ending | None:
-    done = re.search(r"Done successfully\.", block)
-    code = re.search(r"Exited with exit code (\d+)\.", block)
-    signal = re.search(r"Exited by signal (\d+)\.", block)
-    bare = re.search(r": Exited\b(?! (with|by))", block)
+    events = block.partition("\n")[2]  # the first line holds the script: there is no telling what it says
+    done = re.search(r"Done successfully\.|Completed <done>", events)
+    code = re.search(r"Exited with exit code (\d+)\.", events)
+    signal = re.search(r"Exited by signal (\d+)\.", events)
+    bare = re.search(r": Exited\b(?! (with|by))|Completed <exit>", events)
     if not (done or code or signal or bare):
         return None
-    host = re.search(r"(?:[Ss]tarted on|Dispatched to) <([^>]*)>", block)
-    reason = re.search(r"\b(TERM_\w+)", block)
+    host = re.search(r"(?:[Ss]tarted on|Dispatched to) <([^>]*)>", events)
+    reason = re.search(r"\b(TERM_\w+)", events)
     number = int(code[1]) if code else 128 + int(signal[1]) if signal else None
     state = "DONE" if done else "EXIT"
     return _ending(state, number, reason[1] if reason else "", host[1] if host else "", host is not None)
@@ -230,8 +231,10 @@ def kill_error(stderr: str, stdout: str) -> bool:
     Its exit code does not tell: it is 255 when one of several elements had ended, and for
     ``Operation is in progress`` while the others are being killed.
     """
-    fine = ("is being terminated", "Operation is in progress", "already finished", "No matching job", "is not found")
-    fine += ("being signaled", "Job has been")
+    fine = (
+        *("is being terminated", "Operation is in progress", "being signaled"),
+        *("already finished", "No matching job", "is not found"),
+    )
     lines = [line for line in (stdout + stderr).splitlines() if line.startswith("Job <")]
     return not lines or any(not any(text in line for text in fine) for line in lines)
 

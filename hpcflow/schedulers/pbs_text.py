@@ -152,13 +152,14 @@ def accounting(stdout: str, elements: Iterable[Element]) -> dict[tuple[str, int 
     nothing. Deleting an array even turns the records of elements that had ended well into such.
     """
     wanted = {(e.job, e.index): e for e in elements}
-    found = {}
+    found: dict[tuple[str, int | None], Ending] = {}
     for line in stdout.splitlines():
         fields = _fields(line)
         match = _ELEMENT_ID.fullmatch(fields.get("Job Id", ""))
         if match is None or fields.get("job_state") not in ("E", "X", "F"):
             continue
         key = (match[1], None) if match[2] is None else (f"{match[1]}[]", int(match[2] or -1))
+        # (the array itself has an id without an index: of it nobody asked)
         element = wanted.get(key)
         if element is None or element.name != fields.get("Job_Name"):
             continue

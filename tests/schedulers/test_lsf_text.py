@@ -1,0 +1,229 @@
+"""LSF's texts: recorded replies, damaged ones, and every error we know."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from hpcflow.schedulers import lsf_text
+from hpcflow.schedulers.base import Cause, Element, Limits, State, Submission
+
+DATA = Path(__file__).parent / "data" / "lsf"
+BJOBS = (DATA / "bjobs_aw.txt").read_text()
+TITLES = BJOBS.splitlines()[0] + "\n"
+
+
+def element(job: str, index: int | None, name: str) -> Element:
+    return Element(job, index, name, State.UNKNOWN, "")
+
+
+def arguments(now: float = 1000.0, **keys: object) -> list[str]:
+    keys = {"script": Path("/c/job.sh"), "name": "hf001abc", "width": 1, **keys}
+    return lsf_text.submit_arguments(Submission(**keys), now)  # type: ignore[arg-type]
+
+
+def test_width_one_is_no_array() -> None:
+    assert arguments()[:2] == ["-J", "hf001abc"]
+
+
+def test_an_array_starts_at_one_and_may_be_throttled() -> None:
+    assert arguments(width=8)[:2] == ["-J", "hf001abc[1-8]"]
+    assert arguments(width=8, throttle=3)[:2] == ["-J", "hf001abc[1-8]%3"]
+
+
+def test_the_log_has_no_directory_in_its_name() -> None:
+    assert arguments(log=Path("/100% done/%J"))[-2:] == ["-o", "hf001abc.out"]
+
+
+def test_a_begin_is_the_next_full_minute_and_one_in_the_past_is_left_out() -> None:
+    at = time.mktime((2026, 11, 20, 7, 5, 30, 0, 0, -1))
+    assert "11:20:07:06" in arguments(now=at - 60, not_before=at)
+    assert "-b" not in arguments(now=at + 1, not_before=at)
+
+
+@pytest.mark.parametrize(
+    ("stdout", "expected"),
+    [
+        ("Job <2> is submitted to default queue <normal>.\n", "2"),
+        ("Checking your project\nJob <17> is submitted to queue <gpu>.\nHave fun\n", "17"),
+        ("", None),
+        ("Job not submitted.\n", None),
+    ],
+)
+def test_job_ids(stdout: str, expected: str | None) -> None:
+    assert lsf_text.job_id(stdout) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("permanent", "nosuch: No such queue. Job not submitted."),
+        ("permanent", "Too many processors requested. Job not submitted."),
+        ("permanent", "Bad resource requirement syntax. Job not submitted."),
+        ("permanent", "abc: Bad RUNLIMIT specification. Job not submitted."),
+        ("permanent", "Bad job name. Job not submitted."),
+        ("limit", "User job limit has been reached. Job not submitted."),
+        ("limit", "Pending job threshold reached. Retrying in 60 seconds..."),
+        ("transient", "LSF is down. Please wait ..."),
+        ("transient", "Failed in an LSF library call: LIM is down; try later. Job not submitted."),
+    ],
+)
+def test_errors_of_bsub(kind: str, text: str) -> None:
+    assert lsf_text.submit_error(text) == kind
+
+
+def test_a_recorded_listing() -> None:
+    found = {(e.job, e.index): (e.name, e.state) for e in lsf_text.listing(BJOBS, "")}
+    assert found["1", None] == ("one", State.ENDED)
+    assert found["2", 2] == ("arr", State.ENDED)  # arr[3]: LSF counts from one
+    assert found["34", 0] == ("wlarr", State.RUNNING)
+    assert found["17", None] == ("bigmem", State.QUEUED)
+    assert found["31", None] == ("held", State.HELD)
+    assert found["13", None] == ("a b", State.ENDED)
+    assert len(found) == len(BJOBS.splitlines()) - 1
+
+
+def test_an_array_that_became_one_plain_job_keeps_its_name() -> None:
+    found = {e.job: (e.index, e.name) for e in lsf_text.listing(BJOBS, "")}
+    assert found["10"] == (None, "a")  # submitted as a[1-1001]
+
+
+@pytest.mark.parametrize("text", ["No unfinished job found\n", "No job found\n", "No matching job found\n"])
+def test_the_sentence_that_there_is_no_job_is_an_empty_queue(text: str) -> None:
+    assert lsf_text.listing("", text) == []
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr"),
+    [
+        ("", ""),
+        ("", "LSF daemon (LIM) not responding ... still trying\n"),
+        (TITLES[:-5], ""),
+        (TITLES + "2       pbsuser RUN   normal     vm \n", ""),
+        (BJOBS[:-1], ""),
+        ("Welcome\n", ""),
+    ],
+)
+def test_a_reply_without_table_or_sentence_is_no_listing(stdout: str, stderr: str) -> None:
+    with pytest.raises(ValueError, match="cut"):
+        lsf_text.listing(stdout, stderr)
+
+
+STATES = {
+    State.QUEUED: ["PEND", "WAIT", "PROV"],
+    State.HELD: ["PSUSP"],
+    State.RUNNING: ["RUN", "USUSP", "SSUSP"],
+    State.ENDED: ["DONE", "EXIT"],
+    State.UNKNOWN: ["UNKWN", "ZOMBI", "DREAM"],
+}
+
+
+@pytest.mark.parametrize(("native", "state"), [(native, state) for state in STATES for native in STATES[state]])
+def test_every_documented_state(native: str, state: State) -> None:
+    (found,) = lsf_text.listing(TITLES + f"7 me {native} normal a b hf001abc Nov 20 07:12\n", "")
+    assert (found.state, found.native) == (state, native)
+
+
+def test_recorded_long_listings() -> None:
+    asked = [element("1", None, "one"), element("2", 2, "arr")]
+    found = lsf_text.long_accounting((DATA / "bjobs_l.txt").read_text(), asked)
+    assert {key: ending.exit_code for key, ending in found.items()} == {("1", None): 7, ("2", 2): 3}
+    assert found["2", 2].nodes == "vm"
+
+
+def test_recorded_history() -> None:
+    asked = [element("1", None, "one"), element("2", 1, "arr")]
+    found = lsf_text.long_accounting((DATA / "bhist_l.txt").read_text(), asked)
+    assert {key: ending.exit_code for key, ending in found.items()} == {("1", None): 7, ("2", 1): 2}
+
+
+def test_what_was_killed_while_it_waited_is_cancelled() -> None:
+    asked = [element("40", index, "ka") for index in range(6)]
+    found = lsf_text.long_accounting((DATA / "bjobs_l_killed.txt").read_text(), asked)
+    assert {index: ending.cause for (_, index), ending in found.items()} == dict.fromkeys((0, 4, 5), Cause.CANCELLED)
+
+
+def test_what_the_script_says_is_no_end() -> None:
+    text = "\nJob <7>, Job Name <a>, User <me>, Status <RUN>, Command <echo Done successfully.>\n"
+    assert lsf_text.long_accounting(text, [element("7", None, "a")]) == {}
+
+
+def test_a_record_of_a_job_with_the_same_id_and_another_name_is_not_ours() -> None:
+    text = (DATA / "bjobs_l.txt").read_text()
+    assert lsf_text.long_accounting(text, [element("1", None, "other")]) == {}
+
+
+def long_ending(event: str, started: bool = True) -> tuple[Cause, int | None]:
+    head = "\nJob <7>, Job Name <a>, User <me>, Status <EXIT>\n"
+    start = "Fri Nov 20 07:12:19: Started on <vm>, Execution Home </home/me>;\n" if started else ""
+    found = lsf_text.long_accounting(f"{head}{start}Fri Nov 20 07:12:25: {event}\n", [element("7", None, "a")])
+    return found["7", None].cause, found["7", None].exit_code
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        ("Done successfully. The CPU time used is 0.0 seconds.", (Cause.COMPLETED, 0)),
+        ("Completed <done>.", (Cause.COMPLETED, 0)),
+        ("Exited with exit code 7. The CPU time used is 0.0 seconds.", (Cause.FAILED, 7)),
+        ("Exited with exit code 140. The CPU time used is 0.0 seconds.", (Cause.WALLTIME, 140)),
+        ("Exited with exit code 130. The CPU time used is 0.0 seconds.", (Cause.CANCELLED, 130)),
+        ("Exited by signal 9. The CPU time used is 0.0 seconds.", (Cause.FAILED, 137)),
+        ("Completed <exit>; TERM_RUNLIMIT: job killed after reaching LSF run time limit.", (Cause.WALLTIME, None)),
+        ("Exited with exit code 137. TERM_MEMLIMIT: job killed", (Cause.OOM, 137)),
+        ("Exited with exit code 130. TERM_OWNER: job killed by owner", (Cause.CANCELLED, 130)),
+        ("Exited with exit code 143. TERM_PREEMPT: job killed", (Cause.PREEMPTED, 143)),
+    ],
+)
+def test_ends_in_words(event: str, expected: tuple[Cause, int | None]) -> None:
+    assert long_ending(event) == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ("7|0|DONE|-|-|vm|Nov 20|Nov 20|a", (Cause.COMPLETED, 0, None)),
+        ("7|0|EXIT|3|-|vm|Nov 20|Nov 20|a", (Cause.FAILED, 3, None)),
+        ("7|0|EXIT|140|TERM_RUNLIMIT: job killed after limit|vm|x|y|a", (Cause.WALLTIME, 140, 12)),
+        ("7|0|EXIT|137|TERM_MEMLIMIT: job killed|vm|x|y|a", (Cause.OOM, 137, 9)),
+        ("7|0|EXIT|-|-|-|-|-|a", (Cause.CANCELLED, None, None)),
+    ],
+)
+def test_ends_in_fields(row: str, expected: tuple[Cause, int | None, int | None]) -> None:
+    found = lsf_text.accounting(row + "\n", [element("7", None, "a")])["7", None]
+    assert (found.cause, found.exit_code, found.signal) == expected
+
+
+def test_fields_of_elements() -> None:
+    text = "7|3|EXIT|3|-|vm|x|y|arr[3]\n7|1|RUN|-|-|vm|x|-|arr[1]\n"
+    assert set(lsf_text.accounting(text, [element("7", i, "arr") for i in range(3)])) == {("7", 2)}
+
+
+def test_single_elements_are_killed_by_index_and_a_whole_array_by_its_id() -> None:
+    found = [element("7", index, "a") for index in (0, 1, 5)]
+    assert lsf_text.cancel_argument("7", found, whole=False) == "7[1-2,6]"
+    assert lsf_text.cancel_argument("7", found, whole=True) == "7"
+    assert lsf_text.cancel_argument("8", [element("8", None, "a")], whole=False) == "8"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "stdout", "failed"),
+    [
+        ("", "Job <42> is being terminated\n", False),
+        ("Job <40>: Operation is in progress\n", "", False),
+        ("Job <40>: Job has already finished\n", "", False),
+        ("Job <40[77]>: No matching job found\n", "", False),
+        ("Job <40>: User permission denied\n", "", True),
+        ("LSF daemon (LIM) not responding ... still trying\n", "", True),
+        ("", "", True),
+    ],
+)
+def test_errors_of_bkill(stderr: str, stdout: str, failed: bool) -> None:
+    assert lsf_text.kill_error(stderr, stdout) is failed
+
+
+def test_limits_of_the_batch_system() -> None:
+    assert lsf_text.limits("    MAX_JOB_ARRAY_SIZE = 2000\n    MAX_JOBID = 999999\n") == Limits(array=2000)
+    assert lsf_text.limits("Default Queues:  normal\n") == Limits(array=1000)
