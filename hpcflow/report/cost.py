@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hpcflow.database.state import ArrayState
 from hpcflow.engine.engine import Engine
 from hpcflow.errors import UserError
-from hpcflow.report.formats import THIN, count, hours, number, percent, plural
+from hpcflow.report.formats import core_time, count, hours, number, percent, plural
 from hpcflow.report.page import Bar, Figure, Section, Table
 from hpcflow.report.standing import stage
 
@@ -118,7 +118,7 @@ def _table(stages: dict[str, Cost], everything: Cost) -> Table:
 
 
 def _drawing(engine: Engine) -> Figure | None:
-    """Core-hours of each iteration by step; only where there are several iterations."""
+    """Core time of each iteration by step; only where there are several iterations."""
     table: dict[str, dict[str, float]] = {}
     for array in engine.state.campaign.arrays.values():
         if "/" not in array.key:
@@ -126,20 +126,21 @@ def _drawing(engine: Engine) -> Figure | None:
         scope = array.key.split("/", 1)[0]
         mine = table.setdefault(scope, {})
         name = "calls" if array.call else stage(array)
-        mine[name] = mine.get(name, 0.0) + (array.core_seconds + array.wasted) / 3600
+        mine[name] = mine.get(name, 0.0) + array.core_seconds + array.wasted
     if len(table) < 2:
         return None
     sums: dict[str, float] = {}
     for mine in table.values():
         for name, value in mine.items():
             sums[name] = sums.get(name, 0.0) + value
+    unit, length = core_time(sum(sums.values()))
     from hpcflow.report.drawing import PALE, SERIES, draw
 
     names = sorted(sums, key=lambda name: -sums[name])
     shown, rest = names[:5], names[5:]
-    series = [(name, [mine.get(name, 0.0) for mine in table.values()]) for name in shown]
+    series = [(name, [mine.get(name, 0.0) / length for mine in table.values()]) for name in shown]
     if rest:
-        series.append(("other", [sum(mine.get(name, 0.0) for name in rest) for mine in table.values()]))
+        series.append(("other", [sum(mine.get(name, 0.0) for name in rest) / length for mine in table.values()]))
 
     def plot(canvas: Canvas) -> None:
         axes = canvas.subplots()
@@ -149,13 +150,11 @@ def _drawing(engine: Engine) -> Figure | None:
             axes.bar(labels, values, bottom=base, color=color, width=0.62, label=name)
             base = [low + more for low, more in zip(base, values, strict=True)]
         axes.set_xlabel("iteration")
-        axes.set_ylabel("core-hours")
+        axes.set_ylabel(unit)
         axes.grid(visible=False, axis="x")
         canvas.legend(loc="outside right upper", reverse=True)
 
-    spent = sum(sums.values())
-    svg = draw("cost", (7.4, 2.5), plot, "Core-hours of each iteration, by step")
-    return Figure(
-        svg,
-        f"Core-hours by iteration and step, {number(spent)}{THIN}h in all over {plural(len(table), 'iteration')}.",
-    )
+    svg = draw("cost", (7.4, 2.5), plot, f"{unit} of each iteration, by step")
+    spent = number(sum(sums.values()) / length)
+    caption = f"Cost by iteration and step: {spent} {unit} in all over {plural(len(table), 'iteration')}."
+    return Figure(svg, caption)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hpcflow.engine.engine import Engine
 from hpcflow.report.formats import count, number, percent, plain, plural
+from hpcflow.report.outcomes import sample
 from hpcflow.report.page import Bar, Block, Figure, Section, Table
-from hpcflow.report.steps import Iteration
+from hpcflow.report.standing import arrays_of
+from hpcflow.report.steps import Histogram, Iteration, Values, walker
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -16,6 +19,10 @@ RIDGES = 6
 """The first iteration and the latest ones are drawn, so many in all."""
 
 MANY_WALKERS = 24
+"""More than these are folded."""
+
+MOST_WALKERS = 400
+"""Of more walkers these are read, evenly spread."""
 
 CHOSEN = {
     "candidate": "between the levels, unlike all others",
@@ -48,6 +55,29 @@ def exploration(iterations: Sequence[Iteration]) -> Section | None:
     return Section("Exploration", blocks) if blocks else None
 
 
+def sampled(engine: Engine) -> Iteration | None:
+    """The same for a campaign that does nothing but explore and writes no metrics: read from its results."""
+    import numpy as np
+
+    from hpcflow.structures import parse
+
+    arrays = [a for a in arrays_of(engine.state.campaign) if a.key == "explore" and a.succeeded]
+    if not arrays:
+        return None
+    i = Iteration("all")
+    deviations: list[float] = []
+    for record in sample(engine, arrays[-1], MOST_WALKERS):
+        if isinstance(record.result, dict) and "status" in record.result:
+            i.walkers.append(walker(Values(record.result, "", []), []))
+        frames = [frame.info for frame in parse(record.frames)]
+        deviations += [float(info["deviation"]) for info in frames if "deviation" in info]
+    finite = [value for value in deviations if np.isfinite(value)]
+    if finite and max(finite) > 0:
+        counts, edges = np.histogram(finite, bins=30, range=(0.0, max(finite)))
+        i.histogram = Histogram(edges.tolist(), counts.tolist())
+    return i
+
+
 def _ridges(drawn: Sequence[Iteration]) -> Figure:
     import numpy as np
 
@@ -76,7 +106,7 @@ def _ridges(drawn: Sequence[Iteration]) -> Figure:
             axes.set_ylim(0, 1.25 * float(counts[edges[:-1] < end].max(initial=1)))
             axes.grid(visible=False)
             axes.locator_params(axis="y", nbins=2)
-            axes.set_title(f"iteration {i.name}", fontsize=8, y=0.78, x=0.995, loc="right")
+            axes.set_title("" if i.name == "all" else i.title, fontsize=8, y=0.78, x=0.995, loc="right")
             for value, text, side in ((i.lo, "lo", "right"), (i.hi, "hi", "right")):
                 if value and value < end:
                     level(axes, value, f"{text} {value:.3g}", side)
@@ -152,8 +182,8 @@ def _walkers(last: Iteration) -> Table:
         for w in last.walkers
     ]
     head = ["walker", "mean temperature (K)", "time steps", "status", "why", ""]
-    caption = f"The walkers of iteration {last.name}, with the guard that stopped them."
-    folded = f"All {len(rows)} walkers of iteration {last.name}" if len(rows) > MANY_WALKERS else ""
+    caption = f"The walkers of {last.title}, with the guard that stopped them."
+    folded = f"All {len(rows)} walkers of {last.title}" if len(rows) > MANY_WALKERS else ""
     return Table(head, rows, "lrrlll", caption, folded)
 
 

@@ -24,7 +24,7 @@ def number(value: float | None, digits: int = 3) -> str:
         return "not finite"
     if value == 0:
         return "0"
-    size = math.floor(math.log10(abs(value)))
+    size = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
     if not -5 < size < 9:
         return f"{value:.{digits - 1}e}".replace("-", MINUS)
     text = f"{value:.{max(0, digits - 1 - size)}f}"
@@ -36,6 +36,11 @@ def number(value: float | None, digits: int = 3) -> str:
 def plain(value: float | None) -> str:
     """A number that somebody chose, as it was written: ``0.05``."""
     return "–" if value is None else f"{value:.4g}".replace("-", MINUS)
+
+
+def core_time(seconds: float) -> tuple[str, float]:
+    """The unit in which so many core-seconds are told, and its length in seconds."""
+    return ("core-hours", 3600.0) if seconds >= 360 else ("core-seconds", 1.0)
 
 
 def hours(seconds: float | None) -> str:

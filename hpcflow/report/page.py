@@ -99,6 +99,7 @@ def render(page: Page) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     style = (here / "page.css").read_text("utf-8")
     return environment.get_template("page.html.j2").render(page=page, style=style)

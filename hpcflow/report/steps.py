@@ -76,11 +76,11 @@ class Iteration:
     """What the metrics say of one iteration; what they do not say is None or empty."""
 
     name: str
-    """Its number, or ``final``."""
+    """Its number; ``final``; or ``all`` of a campaign without iterations."""
 
     @property
     def title(self) -> str:
-        return f"iteration {self.name}" if self.name.isdigit() else "the final training"
+        return {"final": "the final training", "all": "this campaign"}.get(self.name, f"iteration {self.name}")
 
     train_frames: int | None = None
     members: list[Member] = field(default_factory=list)
@@ -121,7 +121,7 @@ class Metrics:
     notes: list[str] = field(default_factory=list)
 
 
-class _Values:
+class Values:
     """A JSON object of a line: gives values of the wanted kind, and notes those of another."""
 
     def __init__(self, values: dict[str, Any], where: str, notes: list[str]) -> None:
@@ -150,17 +150,17 @@ class _Values:
     def flag(self, name: str) -> bool:
         return bool(self._get(name, "true or false", (bool,)))
 
-    def inside(self, name: str) -> _Values:
-        return _Values(self._get(name, "an object", (dict,)) or {}, f"{self._where}{name}.", self._notes)
+    def inside(self, name: str) -> Values:
+        return Values(self._get(name, "an object", (dict,)) or {}, f"{self._where}{name}.", self._notes)
 
     def items(self, name: str) -> list[Any]:
         return list(self._get(name, "a list", (list,)) or [])
 
-    def objects(self, name: str) -> list[_Values]:
+    def objects(self, name: str) -> list[Values]:
         out = []
         for index, item in enumerate(self.items(name)):
             if isinstance(item, dict):
-                out.append(_Values(item, f"{self._where}{name}[{index}].", self._notes))
+                out.append(Values(item, f"{self._where}{name}[{index}].", self._notes))
             else:
                 self._notes.append(f"{self._where}{name}[{index}]: expected an object. It is left out.")
         return out
@@ -196,7 +196,7 @@ def read_metrics(path: Path) -> Metrics:
             continue
         found = _STEP.fullmatch(str(values.get("step", "")))
         if found and _KNOWN & set(values):
-            iteration = _iteration(found[1] or "final", _Values(values, f"{where}, ", metrics.notes))
+            iteration = _iteration(found[1] or found[0] or "all", Values(values, f"{where}, ", metrics.notes))
             metrics.iterations.append(iteration)
         else:
             metrics.others.append(values)
@@ -204,12 +204,12 @@ def read_metrics(path: Path) -> Metrics:
     return metrics
 
 
-_STEP = re.compile(r"iterations\[(\d+)\]|final")
+_STEP = re.compile(r"iterations\[(\d+)\]|final|")
 _KNOWN = {"frames", "training", "explore", "select", "labels", "test", "decision"}
-"""A line of such a step with one of these keys is one of the learning workflow."""
+"""A line of such a step with one of these keys is one of the learning or training workflow."""
 
 
-def _iteration(name: str, line: _Values) -> Iteration:
+def _iteration(name: str, line: Values) -> Iteration:
     test, explore, labels = (line.inside(key) for key in ("test", "explore", "labels"))
     reset = labels.items("reset")
     kinds = test.inside("config_types")
@@ -224,7 +224,7 @@ def _iteration(name: str, line: _Values) -> Iteration:
     i.frames, i.lo, i.hi = explore.whole("frames"), explore.number("lo"), explore.number("hi")
     i.explored = _fractions(explore.inside("fractions"))
     i.histogram = _histogram(explore.inside("histogram"))
-    i.walkers = [_walker(w, reset) for w in explore.objects("walkers")]
+    i.walkers = [walker(w, reset) for w in explore.objects("walkers")]
     i.reasons = _counts(line.inside("select").inside("reasons"))
     i.asked, i.labelled, i.accepted = (labels.whole(key) for key in ("asked", "labels", "accepted"))
     i.discarded = [
@@ -236,19 +236,19 @@ def _iteration(name: str, line: _Values) -> Iteration:
     return i
 
 
-def _errors(values: _Values) -> Errors | None:
+def _errors(values: Values) -> Errors | None:
     if not values:
         return None
     names = ("energy_rmse", "energy_mae", "force_rmse", "force_mae", "stress_rmse", "stress_mae")
     return Errors(values.whole("frames") or 0, *(values.number(name) for name in names))
 
 
-def _fractions(values: _Values) -> tuple[float, float, float] | None:
+def _fractions(values: Values) -> tuple[float, float, float] | None:
     parts = [values.number(name) for name in ("accurate", "candidate", "failed")]
     return None if None in parts else (parts[0] or 0.0, parts[1] or 0.0, parts[2] or 0.0)
 
 
-def _histogram(values: _Values) -> Histogram | None:
+def _histogram(values: Values) -> Histogram | None:
     edges, counts = values.items("edges"), values.items("counts")
     if not counts or len(edges) != len(counts) + 1 or not all(map(_is_number, edges + counts)):
         return None
@@ -259,7 +259,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
-def _member(values: _Values) -> Member:
+def _member(values: Values) -> Member:
     valid = values.inside("valid")
     rows = values.items("history")
     numbers = [
@@ -276,11 +276,12 @@ def _member(values: _Values) -> Member:
     )
 
 
-def _counts(values: _Values) -> dict[str, int]:
+def _counts(values: Values) -> dict[str, int]:
     return {name: n for name in values.each() if (n := values.whole(name)) is not None}
 
 
-def _walker(values: _Values, reset: list[Any]) -> Walker:
+def walker(values: Values, reset: list[Any]) -> Walker:
+    """What the exploration says of one walker; ``reset`` are the numbers of those that go back to their start."""
     number = values.whole("walker") or 0
     return Walker(
         number,

@@ -11,11 +11,12 @@ from typing import Any
 from hpcflow.configuration import read_configuration
 from hpcflow.database.files import write_whole
 from hpcflow.database.journal import Journal
-from hpcflow.engine.engine import Engine
+from hpcflow.engine.collect import collect
+from hpcflow.engine.engine import Engine, look
 from hpcflow.engine.summary import campaign_state
 from hpcflow.errors import UserError
 from hpcflow.report import accuracy, cost, exploration, labelling, outcomes, parity, standing, training
-from hpcflow.report.formats import count, date, duration, number, percent, plural, sentence
+from hpcflow.report.formats import core_time, count, date, duration, number, percent, plural, sentence
 from hpcflow.report.page import Bar, Page, Section, Table, Tile, render
 from hpcflow.report.steps import Iteration, Metrics, read_metrics
 from hpcflow.version import __version__
@@ -46,7 +47,7 @@ def write_report(engine: Engine, output: Path | None = None) -> Path:
     except ImportError:
         raise UserError("the report needs matplotlib. Install it with: pip install 'hpcflow-arrays[report]'") from None
     path = engine.campaign / "report.html" if output is None else output
-    page = make_page(engine)
+    page = _page(engine)
     by = f"hpcflow {__version__}, Python {platform.python_version()}, matplotlib {matplotlib.__version__}"
     page.facts.append(("written", f"{date(time.time())} by {by}"))
     try:
@@ -54,6 +55,18 @@ def write_report(engine: Engine, output: Path | None = None) -> Path:
     except OSError as error:
         raise UserError(f"{path}: the report cannot be written ({error.strerror})") from None
     return path
+
+
+def _page(engine: Engine) -> Page:
+    """Make the page, again if a tick finishes an array while its workers' files are being read."""
+    for _ in range(10):
+        try:
+            return make_page(engine)
+        except FileNotFoundError:
+            time.sleep(0.1)
+            engine = look(engine.database)
+            collect(engine)
+    raise UserError(f"{engine.campaign}: files come and go; is a backup being restored? Try again: hpcflow report")
 
 
 def make_page(engine: Engine) -> Page:
@@ -70,7 +83,7 @@ def make_page(engine: Engine) -> Page:
         accuracy.accuracy(iterations),
         *_on_the_test_set(engine, metrics),
         training.training(iterations),
-        exploration.exploration(iterations),
+        exploration.exploration(iterations) or _read("walkers", notes, lambda: _sampled(engine)),
         exploration.selection(iterations),
         labelling.labelling(iterations),
         _others(metrics),
@@ -102,6 +115,11 @@ def _on_the_test_set(engine: Engine, metrics: Metrics) -> list[Section | None]:
 
     section = _read("predictions of the test set", metrics.notes, read)
     return [section, *(parity.calibration(predictions, metrics.iterations) for predictions in found)]
+
+
+def _sampled(engine: Engine) -> Section | None:
+    found = exploration.sampled(engine)
+    return None if found is None else exploration.exploration([found])
 
 
 def _read(what: str, notes: list[str], make: Callable[[], Section | None]) -> Section | None:
@@ -189,7 +207,7 @@ def _tiles(engine: Engine, iterations: list[Iteration]) -> list[Tile]:
     all_costs = cost.total(engine)
     if all_costs.cores:
         waste = f", {percent(all_costs.waste)} wasted" if all_costs.wasted else ""
-        unit, length = ("core-h", 3600.0) if all_costs.cores >= 360 else ("core-s", 1.0)
+        unit, length = core_time(all_costs.cores)
         tiles.append(Tile(number(all_costs.cores / length), unit, f"computed{waste}"))
     elif arrays:
         tiles.append(Tile(duration(None), "", "nothing computed yet"))
