@@ -65,7 +65,7 @@ class Campaign:
             interval = 0.1 if settings.scheduler.kind == "local" else max(5.0, settings.scheduler.min_interval)
         with open_engine(database, patience=10.0) as engine:
             if not engine.state.campaign.site:
-                engine.record("campaign", version=__version__)
+                engine.record("campaign", version=__version__, site=self._site)
             if engine.state.campaign.site != self._site:
                 engine.record("site", site=self._site)
         self._base = relative_to(Path.cwd())

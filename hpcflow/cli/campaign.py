@@ -43,10 +43,16 @@ def open_database(directory: Path | None) -> Database:
 def one_tick(database: Database, *, patience: float = 0.0, before: Callable[[Engine], None] | None = None) -> Engine:
     """Take the lock, do what ``before`` says, tick, and return the engine for what it has to say."""
     with open_engine(database, patience) as engine:
+        _must_be_submitted(engine)
         if before is not None:
             before(engine)
         tick(engine)
     return engine
+
+
+def _must_be_submitted(engine: Engine) -> None:
+    if not engine.state.campaign.site:
+        raise UserError(f"{engine.campaign}: the first submission was stopped before it began. Type: hpcflow submit")
 
 
 def tell(engine: Engine) -> None:
@@ -63,9 +69,11 @@ def view(database: Database) -> Engine:
         try:
             engine = look(database)
             collect(engine)
-            return engine
         except FileNotFoundError:
             time.sleep(0.05)  # a tick finished an array, or began an epoch, while we read
+        else:
+            _must_be_submitted(engine)
+            return engine
     raise UserError(f"{database.directory}: files are missing or come and go; is a backup being restored?")
 
 

@@ -110,7 +110,7 @@ def _begin(engine: Engine, configuration: Configuration, site: str, answered: di
     """What a submission decides before its tick."""
     campaign = engine.state.campaign
     if not campaign.site:
-        engine.record("campaign", version=__version__)
+        engine.record("campaign", version=__version__, site=site)
     if campaign.site != site:
         engine.record("site", site=site)
     if configuration.budget is not None and "budget" not in campaign.settings:

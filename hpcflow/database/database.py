@@ -53,8 +53,8 @@ class Database:
                 try:
                     mine.write_bytes(self._identity(secrets.token_hex(8)))
                     os.link(mine, self.directory / "campaign.json")
-                except FileExistsError:
-                    pass  # the other one did
+                except (FileExistsError, FileNotFoundError):
+                    pass  # the other one did, and may have tidied up
                 finally:
                     mine.unlink(missing_ok=True)
                 sync_directory(self.directory)

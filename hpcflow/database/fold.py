@@ -34,7 +34,8 @@ def apply(state: State, entry: Entry) -> None:
 
 
 def _campaign(state: State, entry: Entry) -> None:
-    """The first line; it only says when and by which version the campaign was made."""
+    """The first line: when, by which version and for which site the campaign was made."""
+    state.campaign.site = entry["site"]
 
 
 def _site(state: State, entry: Entry) -> None:

@@ -23,6 +23,8 @@ from hpcflow.errors import Busy
 
 LEASE = 30.0
 BEAT = 4.0
+HALF_MADE = 2.0
+"""Seconds that an unwritten lock file may stand; writing it takes far less than a millisecond."""
 
 
 class LostLock(Exception):
@@ -75,6 +77,8 @@ class Lock:
         self.patience = patience
         self.raise_epoch = False
         """True if the lock was taken without proof that its holder is dead."""
+        self.inherited = False
+        """True if somebody held it before, who may have left something half done."""
         self._lease = SoftFileLease(path, lease_duration=LEASE, heartbeat_interval=BEAT, thread_local=False)
         self._verified = 0.0
         self._seen: tuple[str | None, int | None] = (None, None)
@@ -82,7 +86,7 @@ class Lock:
 
     def __enter__(self) -> Lock:
         deadline = time.monotonic() + self.patience
-        while not self._try():
+        while not (self._try() and self._is_ours()):
             if time.monotonic() >= deadline:
                 raise Busy(self._busy_message())
             time.sleep(min(0.1, self.patience))
@@ -94,6 +98,13 @@ class Lock:
     ) -> None:
         self._lease.release()
 
+    def _is_ours(self) -> bool:
+        """Whether the file says so too: whoever slept while making it may have been taken for dead."""
+        if (_marker(self.path) or {}).get("token") == self._lease.token:
+            return True
+        self._lease.release()
+        return False
+
     def _acquire(self, timeout: float) -> bool:
         try:
             self._lease.acquire(timeout=timeout, poll_interval=0.02)
@@ -104,6 +115,7 @@ class Lock:
     def _try(self) -> bool:
         holder = _marker(self.path)
         silent = self._silence(holder)
+        self.inherited = self.inherited or holder is not None
         if self._acquire(0):
             # After so long a silence the lease was taken from somebody who may be asleep and not dead.
             self.raise_epoch = silent > LEASE - BEAT
@@ -111,6 +123,8 @@ class Lock:
         holder = _marker(self.path) or holder
         if holder is None:
             return self._acquire(0.2)
+        if not holder.get("token") or not holder.get("pid", "").isdigit():
+            return self._wait_out_half_made()
         pid = int(holder.get("pid", "0"))
         if _is_this_host(holder.get("host", "")):
             zombie = _is_zombie(pid)
@@ -145,6 +159,17 @@ class Lock:
             if marker is not None and marker.get("token") != holder.get("token"):
                 return False
         return False
+
+    def _wait_out_half_made(self) -> bool:
+        """Take a lock file away that was made and never written: its maker was killed in between."""
+        start = time.monotonic()
+        before = self._beat_time()
+        while time.monotonic() - start < HALF_MADE:
+            time.sleep(0.05)
+            if (_marker(self.path) or {}).get("token") or self._beat_time() != before:
+                return False
+        self._remove({})
+        return self._acquire(0.2)
 
     def _beat_time(self) -> int | None:
         try:

@@ -12,8 +12,8 @@ import sys
 from hpcflow.database.files import write_whole
 from hpcflow.database.state import JobState
 from hpcflow.engine.engine import Engine
-from hpcflow.schedulers.base import SchedulerError, Submission
 from hpcflow.errors import UserError
+from hpcflow.schedulers.base import SchedulerError, Submission
 
 NO_ARRAY = 0
 """The array number of links: they bring no workers."""

@@ -211,7 +211,7 @@ def open_engine(database: Database, patience: float = 0.0, *, anywhere: bool = F
         engine = Engine(database, state, journal, lock)
         engine.unwritten = [entry for entry in entries if entry["kind"] == "cut"]
         engine.changed = bool(entries)
-        if entries:
+        if entries or lock.inherited or not state.campaign.site:
             _remove_halves(database.directory)
         try:
             yield engine
