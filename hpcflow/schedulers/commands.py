@@ -12,6 +12,7 @@ import errno
 import fnmatch
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -200,7 +201,8 @@ def _end(child: subprocess.Popen[str]) -> tuple[str, str]:
 
 def _not_started(command: Sequence[str], error: OSError, env: Mapping[str, str]) -> SchedulerError:
     name = command[0]
-    if isinstance(error, FileNotFoundError) and error.filename == name:
+    # A directory on PATH that may not be read turns "not found" into "permission denied".
+    if isinstance(error, (FileNotFoundError, PermissionError)) and not shutil.which(name, path=env.get("PATH")):
         message = f"{name} was not found on this machine (PATH={env.get('PATH', '')}): "
         message += "is this the right site, and is the scheduler's module loaded?"
         return SchedulerError("permanent", message, command)
