@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hpcflow.database.state import Allowance, ArrayState, JobState
 from hpcflow.engine.engine import Engine
-from hpcflow.engine.observe import count_queue
+from hpcflow.engine.observe import count_queue, may_turn_up
 from hpcflow.schedulers.base import Limits, SchedulerError
 
 UNLIMITED = 1 << 30
@@ -79,8 +79,8 @@ def room(engine: Engine, array: ArrayState, name: str) -> int:
 def used_elements(engine: Engine, name: str) -> int:
     """Elements of this user, of any campaign, that the last listing showed or that were submitted since."""
     campaign = engine.state.campaign
-    unanswered = sum(j.width for j in campaign.jobs.values() if j.site == name and not j.ended and not j.id)
-    return campaign.occupied.get(name, 0) + unanswered
+    asked = (job for job in campaign.jobs.values() if job.site == name and not job.ended and not job.id)
+    return campaign.occupied.get(name, 0) + sum(job.width for job in asked if may_turn_up(engine, job))
 
 
 def _used_in_queue(engine: Engine, name: str, class_name: str) -> int:

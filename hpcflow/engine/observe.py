@@ -7,6 +7,7 @@ A reply that failed changes nothing; absence means nothing until it has lasted.
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -114,6 +115,34 @@ def element_is_gone(engine: Engine, job: JobState, index: int) -> bool:
     scheduler = engine.site(job.site).scheduler
     said_so = job.elements.get(index) == State.ENDED.value
     return said_so or engine.now() - job.absent[index] >= scheduler.settle
+
+
+def may_turn_up(engine: Engine, job: JobState) -> bool:
+    """Whether an unanswered intent is still counted on: not yet looked for twice in good replies."""
+    return job.misses < (1 if engine.site(job.site).scheduler.settle == 0 else 2)
+
+
+def adopt(engine: Engine) -> None:
+    """Unanswered intents whose workers have said hello did become jobs, whatever the queue knows of them now."""
+    unanswered = {j.token: j for j in engine.state.campaign.jobs.values() if not j.id and not j.ended}
+    if not unanswered:
+        return
+    for array in engine.live_arrays():
+        for worker in array.workers.values():
+            job = unanswered.get(worker.job)
+            identity = "" if job is None else whole_job(worker.scheduler_id, engine.site(job.site).clusters)
+            if job is not None and identity and not job.id:
+                engine.record("submitted", job=job.number, id=identity, adopted=True)
+                engine.say(f"job {job.token}: its workers say that it is {identity}")
+
+
+def whole_job(element: str, clusters: tuple[str, ...]) -> str:
+    """Id of a whole job, as its submission would have told it, from that of an element: empty if that cannot be said."""
+    if len(clusters) > 1:
+        return ""  # any of them might have taken it
+    # Slurm: 12_3 of 12; PBS: 12[3].server of 12[].server; LSF: 12[3] of 12.
+    plain = re.sub(r"_\d+$|\[\d+\]$", "", re.sub(r"\[\d+\]\.", "[].", element))
+    return ";".join([plain, *clusters]) if plain else ""
 
 
 def _visible_workers(engine: Engine) -> None:

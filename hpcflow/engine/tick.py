@@ -6,7 +6,7 @@ from hpcflow.engine.collect import collect
 from hpcflow.engine.decide import decide, decide_array, write_missing_lists
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.finish import clear_finished
-from hpcflow.engine.observe import observe
+from hpcflow.engine.observe import adopt, observe
 from hpcflow.engine.replay import must_replay, script_is_done
 from hpcflow.engine.submit import submit
 from hpcflow.errors import UserError
@@ -26,6 +26,7 @@ def tick(engine: Engine, *, submission: bool = False) -> None:
     write_missing_lists(engine)
     observe(engine)
     collect(engine)
+    adopt(engine)
     decide(engine)
     if submission or must_replay(engine):
         from hpcflow.engine.replay import replay

@@ -10,7 +10,7 @@ from hpcflow.database.chunks import claims
 from hpcflow.database.state import ArrayState, JobState, WorkerState
 from hpcflow.engine.engine import HERE, Engine
 from hpcflow.engine.limits import MOST_UNASKED, queue_limits, site_limits
-from hpcflow.engine.observe import element_is_gone
+from hpcflow.engine.observe import element_is_gone, may_turn_up
 
 
 def array_site(engine: Engine, array: ArrayState) -> str:
@@ -82,9 +82,8 @@ def unclaimed(engine: Engine, array: ArrayState) -> dict[str, int]:
 
 def queued_elements(engine: Engine, job: JobState, workers: list[WorkerState]) -> int:
     """Elements of a live job that may still bring workers: not gone, and not all of theirs are here."""
-    settle = engine.site(job.site).scheduler.settle
-    if not job.id and job.misses >= (1 if settle == 0 else 2):
-        return 0  # looked for twice in good replies and not found: no longer counted on
+    if not job.id and not may_turn_up(engine, job):
+        return 0
     brought = Counter(worker.element for worker in workers)
     return sum(1 for i in range(job.width) if brought[i] < job.nodes and not element_is_gone(engine, job, i))
 

@@ -45,8 +45,8 @@ title: the test cluster
 scheduler:
   kind: slurm
   min_interval: 0
-  settle: 3s
-  beat: 1s
+  settle: 2s
+  beat: 0.5s
   submit_from_nodes: true
   environment: {{SLURM_CONF: {conf}, PATH: "{path}"}}
 limits: {{{limits}}}
@@ -58,7 +58,7 @@ classes:
   work: {{like: default{work}}}
   reference: {{like: default}}
 """
-SETTLE = 3.0
+SETTLE = 2.0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,238 @@
+"""Submitting is safe: whoever lies, dies or is killed in between, every task runs once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+from campaign_harness import wait_for
+from private_slurm import Cluster
+from slurm_campaigns import SETTLE, SlurmCampaign
+
+pytestmark = pytest.mark.slurm
+
+ONCE = 'if mkdir "$HERE/lied" 2>/dev/null; then'
+TIMED_OUT = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+
+
+@pytest.fixture
+def bystander(cluster: Cluster) -> Iterator[None]:
+    """A job of the same user that no campaign knows, with a name like one of ours: it must not be touched."""
+    script = "sleep 600"
+    job = cluster.run("sbatch", "--parsable", "-o/dev/null", "--mem=10", "-Jhf001bystander0", f"--wrap={script}")
+    cluster.until(lambda: cluster.run("squeue", "-hj", job.strip(), "-o%T") == "RUNNING\n")
+    yield
+    assert cluster.run("squeue", "-hj", job.strip(), "-o%T") == "RUNNING\n"
+
+
+def all_ran_once(campaign: SlurmCampaign, tasks: int = 6, said: str = "") -> None:
+    """What holds after everything in this file."""
+    assert campaign.results() == [x * x for x in range(tasks)]
+    assert campaign.ran() == dict.fromkeys(range(tasks), 1), said
+    assert campaign.status()["cost"]["repeated_tasks"] == 0
+    assert campaign.queue() == []
+    campaign.check_accounts()
+
+
+def six(campaign: SlurmCampaign, seconds: float = 0.1, **site: str) -> SlurmCampaign:
+    """Six tasks, and at most three workers where the bystander has the fourth place."""
+    return campaign.prepare(parameters=f"count: 6, seconds: {seconds}", **{"limits": "submit: 4", **site})
+
+
+# -- an sbatch that lies
+
+
+def test_an_sbatch_that_takes_the_job_and_says_it_timed_out(slurm_campaign: SlurmCampaign, bystander: None) -> None:
+    campaign = six(slurm_campaign)
+    campaign.stand_in(
+        "sbatch", ONCE, f'"$REAL" "$@" >/dev/null; echo "{TIMED_OUT}" >&2; exit 1', "fi", 'exec "$REAL" "$@"'
+    )
+    assert "did not say whether it took the job" in campaign.good("submit")
+    assert "found in the queue" in campaign.finish_saying()
+    assert len(campaign.intents()) == 1
+    all_ran_once(campaign)
+
+
+def test_an_sbatch_that_takes_nothing_and_says_it_timed_out(slurm_campaign: SlurmCampaign, bystander: None) -> None:
+    campaign = six(slurm_campaign)
+    campaign.stand_in("sbatch", ONCE, f'echo "{TIMED_OUT}" >&2; exit 1', "fi", 'exec "$REAL" "$@"')
+    began = time.monotonic()
+    campaign.good("submit")
+    campaign.poll_until(lambda: campaign.submitted())
+    assert time.monotonic() - began >= 2 * SETTLE  # it has been looked for first
+    campaign.finish_saying()
+    assert len(campaign.intents()) == 2
+    all_ran_once(campaign)
+
+
+def test_banners_and_a_cluster_name_around_the_id(slurm_campaign: SlurmCampaign, bystander: None) -> None:
+    campaign = six(slurm_campaign)
+    campaign.stand_in(
+        "sbatch",
+        'echo "Welcome to the 17 clusters of TEST"; echo "sbatch: error: your quota is at 80 %" >&2',
+        '"$REAL" "$@" | sed "s/$/;test/"; echo "Have a nice day"',
+    )
+    campaign.good("submit")
+    campaign.finish_saying()
+    all_ran_once(campaign)
+
+
+def test_a_job_whose_acceptance_was_lost_is_known_by_its_workers(
+    slurm_campaign: SlurmCampaign, bystander: None
+) -> None:
+    # Its records have left the queue before anybody looks.
+    campaign = six(slurm_campaign)
+    campaign.stand_in(
+        "sbatch", ONCE, f'"$REAL" "$@" >/dev/null; echo "{TIMED_OUT}" >&2; exit 1', "fi", 'exec "$REAL" "$@"'
+    )
+    campaign.stand_in("squeue", '"$REAL" "$@" | grep -v "COMPLETED\\|COMPLETING"')
+    campaign.good("submit")
+    wait_for(lambda: len(campaign.lives()) == 6 and not campaign.running() and not campaign.queue())
+    campaign.finish_saying()
+    assert len(campaign.intents()) == 1
+    all_ran_once(campaign)
+
+
+# -- an engine that is killed
+
+
+def test_killed_before_the_intent_nothing_has_happened(slurm_campaign: SlurmCampaign, bystander: None) -> None:
+    campaign = six(slurm_campaign)
+    campaign.stand_in("squeue", ONCE, "kill -KILL $PPID; sleep 60", "fi", 'exec "$REAL" "$@"')
+    assert campaign.hpcflow("submit").returncode == -signal.SIGKILL
+    assert campaign.intents() == []
+    campaign.finish_saying()
+    assert len(campaign.intents()) == 1
+    all_ran_once(campaign)
+
+
+def test_killed_between_intent_and_sbatch_it_is_looked_for_and_then_submitted(
+    slurm_campaign: SlurmCampaign, bystander: None
+) -> None:
+    campaign = six(slurm_campaign)
+    # What the stand-in would still do is not done: it dies with the engine.
+    campaign.stand_in("sbatch", ONCE, 'kill -KILL $PPID; sleep 1; exec "$REAL" "$@"', "fi", 'exec "$REAL" "$@"')
+    assert campaign.hpcflow("submit").returncode == -signal.SIGKILL
+    assert len(campaign.intents()) == 1
+    campaign.finish_saying()
+    assert len(campaign.intents()) == 2
+    assert len(campaign.submitted()) == 1
+    all_ran_once(campaign)
+
+
+def test_killed_while_sbatch_tries_again_and_again_nothing_is_submitted_later(
+    slurm_campaign: SlurmCampaign, bystander: None
+) -> None:
+    campaign = six(slurm_campaign)
+    campaign.stand_in("sbatch", ONCE, 'touch "$HERE/waits"; sleep 3', "fi", 'exec "$REAL" "$@"')
+    engine = campaign.start("submit")
+    wait_for((campaign.home / "waits").exists)
+    engine.kill()
+    engine.wait()
+    time.sleep(3.5)
+    assert campaign.queue() == []
+    campaign.finish_saying()
+    all_ran_once(campaign)
+
+
+def test_killed_after_sbatch_the_job_is_found_again(slurm_campaign: SlurmCampaign, bystander: None) -> None:
+    campaign = six(slurm_campaign)
+    campaign.stand_in("sbatch", ONCE, '"$REAL" "$@"; kill -KILL $PPID; exit', "fi", 'exec "$REAL" "$@"')
+    assert campaign.hpcflow("submit").returncode == -signal.SIGKILL
+    assert campaign.submitted() == {}
+    assert "found in the queue" in campaign.finish_saying()
+    assert len(campaign.intents()) == 1
+    all_ran_once(campaign)
+
+
+TWO = """
+import flow as tasks
+import hpcflow as hf
+
+def flow(run: hf.Run):
+    run.map(tasks.work, range(3), name="one", task_class="work")
+    run.map(tasks.work, range(3, 6), name="two", task_class="work")
+"""
+
+
+def test_killed_at_the_second_of_two_submissions_the_first_counts(
+    slurm_campaign: SlurmCampaign, bystander: None
+) -> None:
+    campaign = six(slurm_campaign, limits="submit: 6")
+    campaign.write("two.py", TWO)
+    campaign.write("hpcflow.yaml", "workflow: two.py:flow\nsite: cluster\n")
+    campaign.stand_in(
+        "sbatch",
+        'echo x >>"$HERE/calls"',
+        'if [ $(wc -l <"$HERE/calls") = 2 ]; then "$REAL" "$@"; kill -KILL $PPID; exit; fi',
+        'exec "$REAL" "$@"',
+    )
+    assert campaign.hpcflow("submit").returncode == -signal.SIGKILL
+    campaign.finish_saying()
+    assert len(campaign.intents()) == 2
+    assert campaign.ran() == dict.fromkeys(range(6), 1)
+    campaign.check_accounts()
+
+
+# -- copies
+
+
+def test_a_script_submitted_twice_by_hand_brings_workers_and_no_work(
+    slurm_campaign: SlurmCampaign, cluster: Cluster, bystander: None
+) -> None:
+    campaign = six(slurm_campaign, seconds=0.4)
+    campaign.good("submit")
+    script = next(campaign.database.glob("arrays/*/jobs/0001/job.sh"))
+    by_hand = [
+        subprocess.run(
+            ["sbatch", "--parsable", "-o/dev/null", str(script)],
+            env={**campaign.environment, **cluster.environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for _ in range(2)
+    ]
+    campaign.finish_saying()
+    assert campaign.results() == [x * x for x in range(6)]
+    assert set(campaign.ran().values()) == {1}
+    cluster.until(lambda: not set(by_hand) & set(cluster.run("squeue", "-ho%i").split()))
+
+
+def test_an_element_requeued_while_its_first_life_runs_on(
+    slurm_campaign: SlurmCampaign, cluster: Cluster, bystander: None
+) -> None:
+    # Slurm believes that the node is dead: it starts the element again on another one, and the tasks run on.
+    campaign = six(slurm_campaign, seconds=2.0, work=", options: {requeue: ''}")
+    campaign.good("submit")
+    wait_for(lambda: len(campaign.running()) == 3)
+    nodes = dict(line.split() for line in cluster.run("squeue", "-hr", "-tR", "-o%i %N").splitlines())
+    element = campaign.lives()[0].element
+    cluster.signal("KILL", nodes[element])
+    cluster.run("scontrol", "update", f"nodename={nodes[element]}", "state=down", "reason=test")
+    cluster.until(lambda: cluster.run("squeue", "-ho%T", f"-j{element}") == "RUNNING\n", 60)
+    campaign.finish_saying()
+    assert campaign.results() == [x * x for x in range(6)]
+    assert set(campaign.ran().values()) == {1}
+
+
+# -- a controller that is away
+
+
+def test_without_a_controller_nothing_is_submitted_and_nothing_concluded(
+    slurm_campaign: SlurmCampaign, cluster: Cluster
+) -> None:
+    campaign = six(slurm_campaign, limits="submit: 4, running: 4, array: 4")
+    cluster.signal("KILL", "slurmctld")
+    said = campaign.good("submit")
+    assert said.count("did not answer") == 1
+    assert campaign.intents() == []
+    assert campaign.poll().returncode == 3
+    cluster.up("slurmctld")
+    campaign.finish_saying()
+    assert len(campaign.intents()) == 1
+    all_ran_once(campaign)
