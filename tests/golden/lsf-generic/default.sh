@@ -11,7 +11,8 @@ unset HPCFLOW_END_TIME
 if [ -n "${LSB_JOBID:-}" ]; then
   export HPCFLOW_ELEMENT="" HPCFLOW_SCHEDULER_ID="$LSB_JOBID"
   if [ "${LSB_JOBINDEX:-0}" != 0 ]; then
-    export HPCFLOW_ELEMENT="$LSB_JOBINDEX" HPCFLOW_SCHEDULER_ID="$LSB_JOBID[$LSB_JOBINDEX]"
+    # LSF counts from 1, hpcflow from 0.
+    export HPCFLOW_ELEMENT="$((LSB_JOBINDEX - 1))" HPCFLOW_SCHEDULER_ID="$LSB_JOBID[$LSB_JOBINDEX]"
   fi
 fi
 
