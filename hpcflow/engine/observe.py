@@ -154,8 +154,16 @@ def _visible_workers(engine: Engine) -> None:
                 continue
             job = jobs.get(worker.job)
             site = engine.state.campaign.site if job is None else job.site
+            # A worker in a container may have a pid of a namespace of its own; its element is seen all the same.
+            if job is not None and _is_listed(job, worker.element):
+                continue
             if engine.scheduler(site).visible(worker.host, worker.pid, worker.start) is False:
                 engine.gone.add((array.number, name))
+
+
+def _is_listed(job: JobState, index: int) -> bool:
+    """Whether the last good listing had an element running."""
+    return not job.ended and index not in job.absent and job.elements.get(index) == State.RUNNING.value
 
 
 def worker_is_gone(engine: Engine, array: ArrayState, name: str, worker: WorkerState) -> bool:
