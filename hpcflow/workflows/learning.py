@@ -119,19 +119,20 @@ def learning(
         Of the models: auto, cpu or cuda; auto, float32 or float64.
     """
     from hpcflow.tasks import evaluation, judging, sampling, seeding, selection, splitting, training
+    from hpcflow.workflows.calculators import labeller
 
     if members < 2:
         raise UserError("workflow learning: members must be 2 or more; one model has no opinion of its own errors")
     check_keys("guards", guards, [field.name for field in fields(sampling.Guards) if field.name != "deviation"])
     check_keys("judge", judge, list(signature(judging.judge).parameters)[2:])
-    labeller, label_parameters = _labeller(run, calculator, arguments, stress, force_cap)
+    label_function, label_parameters = labeller(run, calculator, arguments, stress, force_cap)
     options = {**({"loss": "stress", "compute_stress": True} if pressures else {}), **mace}
     on: dict[str, Any] = {"device": device, "dtype": dtype}
     split_parameters: dict[str, Any] = {"valid": valid, "test": test, "seed": run.seed}
 
     def label(frames: Frames) -> Handle:
         return run.map(
-            labeller,
+            label_function,
             frames,
             name="label",
             task_class="reference",
@@ -172,6 +173,7 @@ def learning(
             [{"name": name, "models": models} for name, models in committees],
             name="test",
             task_class="evaluation",
+            min_success=1.0,
             frames=sets.file("test.xyz"),
             lo=lo,
             hi=hi,
@@ -197,7 +199,8 @@ def learning(
         temperatures=temperatures,
         pressures=pressures,
     )
-    new = hf.concat(hf.frames(prepared.file("labelled.xyz")), label(prepared.frames()).frames())
+    labels = label(prepared.frames())
+    new = hf.concat(hf.frames(prepared.file("labelled.xyz")), labels.frames())
     sets = run.call(splitting.split, new, name="split", **split_parameters)
 
     places = placed.frames()
@@ -224,6 +227,7 @@ def learning(
             [explored.frames()],
             name="select",
             task_class="evaluation",
+            min_success=1.0,
             models=models,
             already=[sets.file(f"{side}.xyz") for side in splitting.SIDES],
             lo=lo,
@@ -239,6 +243,7 @@ def learning(
         run.metrics(
             {"explore": {**picked["explored"], "walkers": list(explored.results())}, "select": picked["select"]}
         )
+        late = labels.late()  # stragglers of the labels before
         labels = label(chosen.frames())
         verdict = run.call(
             judging.judge, labels.frames(), name="judge", parameters={"selected": chosen.frames(), **judge}
@@ -246,7 +251,7 @@ def learning(
         judged = verdict.result()
         sets = run.call(
             splitting.split,
-            verdict.frames(),
+            hf.concat(verdict.frames(), late.frames()),
             name="split",
             earlier=[sets.file(f"{side}.xyz") for side in splitting.SIDES],
             **split_parameters,
@@ -306,20 +311,3 @@ def _brief(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for entry in history
     ]
-
-
-def _labeller(
-    run: hf.Run, calculator: str, arguments: dict[str, Any], stress: bool | None, force_cap: float | None
-) -> tuple[Any, dict[str, Any]]:
-    """The function that labels one frame, and its parameters."""
-    from hpcflow.loading import load_function
-    from hpcflow.tasks import reference
-
-    common = {"stress": stress, "force_cap": force_cap}
-    if ":" not in calculator:
-        return reference.ase_calculator, {"calculator": calculator, "arguments": arguments, **common}
-    named = {
-        key: Path(value) if isinstance(value, str) and (run.campaign / value).is_file() else value
-        for key, value in arguments.items()
-    }
-    return load_function(calculator, run.campaign), {**common, **named}
