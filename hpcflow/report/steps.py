@@ -138,7 +138,7 @@ class Values:
 
     def number(self, name: str) -> float | None:
         value = self._get(name, "a number", (int, float))
-        return float(value) if value is not None and math.isfinite(value) else None
+        return float(value) if _is_number(value) else None
 
     def whole(self, name: str) -> int | None:
         value = self.number(name)
@@ -176,7 +176,7 @@ def read_metrics(path: Path) -> Metrics:
     """Read a file of metrics; no file is no metrics."""
     metrics = Metrics()
     try:
-        lines = path.read_text("utf-8", errors="replace").splitlines()
+        lines = path.read_text("utf-8", errors="replace").split("\n")
     except FileNotFoundError:
         return metrics
     except OSError as error:
@@ -188,7 +188,7 @@ def read_metrics(path: Path) -> Metrics:
         where = f"{path.name}, line {place}"
         try:
             values = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             metrics.notes.append(f"{where} is not JSON ({error}). The line is left out.")
             continue
         if not isinstance(values, dict):
@@ -256,15 +256,17 @@ def _histogram(values: Values) -> Histogram | None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    """Whether this is a number that can be drawn."""
+    try:
+        return isinstance(value, (int, float)) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def _member(values: Values) -> Member:
     valid = values.inside("valid")
     rows = values.items("history")
-    numbers = [
-        r for r in rows if isinstance(r, list) and len(r) == 4 and all(isinstance(r[k], (int, float)) for k in (0, 3))
-    ]
+    numbers = [r for r in rows if isinstance(r, list) and len(r) == 4 and _is_number(r[0]) and _is_number(r[3])]
     return Member(
         values.whole("member") or 0,
         values.whole("epochs"),
