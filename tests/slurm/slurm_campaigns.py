@@ -6,6 +6,7 @@ campaign, with the job element that it runs in. What really ran is read from the
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
@@ -235,9 +236,14 @@ class SlurmCampaign(Campaign):
 
         wait_for(agree, 20, f"journal {ours}, accounting {self.accounted()}")
 
-    def elements_of(self, token: str) -> list[str]:
-        """Worker files of a job."""
-        return sorted(p.name for p in self.database.glob(f"arrays/*/work/out/{token}.*") if p.is_file())
+    def hellos(self) -> list[dict[str, Any]]:
+        """What the workers of live arrays said when they began, in that order."""
+        lines = [
+            path.read_text().partition("\n")[0]
+            for path in self.database.glob("arrays/*/work/out/hf*")
+            if path.is_file()
+        ]
+        return sorted((json.loads(line) for line in lines if line), key=lambda hello: hello["time"])
 
 
 def as_user(name: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from campaign_harness import wait_for
-from private_slurm import Cluster
+from private_slurm import SCRIPT, Cluster
 from slurm_campaigns import SETTLE, SlurmCampaign
 
 pytestmark = pytest.mark.slurm
@@ -57,6 +58,7 @@ def test_an_sbatch_that_takes_the_job_and_says_it_timed_out(slurm_campaign: Slur
     all_ran_once(campaign)
 
 
+@pytest.mark.slow  # it is looked for twice, a settle time apart, before anything else is done
 def test_an_sbatch_that_takes_nothing_and_says_it_timed_out(slurm_campaign: SlurmCampaign, bystander: None) -> None:
     campaign = six(slurm_campaign)
     campaign.stand_in("sbatch", ONCE, f'echo "{TIMED_OUT}" >&2; exit 1', "fi", 'exec "$REAL" "$@"')
@@ -110,6 +112,7 @@ def test_killed_before_the_intent_nothing_has_happened(slurm_campaign: SlurmCamp
     all_ran_once(campaign)
 
 
+@pytest.mark.slow  # it is looked for twice, a settle time apart, before anything else is done
 def test_killed_between_intent_and_sbatch_it_is_looked_for_and_then_submitted(
     slurm_campaign: SlurmCampaign, bystander: None
 ) -> None:
@@ -124,6 +127,7 @@ def test_killed_between_intent_and_sbatch_it_is_looked_for_and_then_submitted(
     all_ran_once(campaign)
 
 
+@pytest.mark.slow  # it is looked for twice, a settle time apart, before anything else is done
 def test_killed_while_sbatch_tries_again_and_again_nothing_is_submitted_later(
     slurm_campaign: SlurmCampaign, bystander: None
 ) -> None:
@@ -203,6 +207,7 @@ def test_a_script_submitted_twice_by_hand_brings_workers_and_no_work(
     cluster.until(lambda: not set(by_hand) & set(cluster.run("squeue", "-ho%i").split()))
 
 
+@pytest.mark.slow  # the second life starts when the credential of the first has expired
 def test_an_element_requeued_while_its_first_life_runs_on(
     slurm_campaign: SlurmCampaign, cluster: Cluster, bystander: None
 ) -> None:
@@ -223,6 +228,7 @@ def test_an_element_requeued_while_its_first_life_runs_on(
 # -- a controller that is away
 
 
+@pytest.mark.slow  # the clients look for a controller for some seconds
 def test_without_a_controller_nothing_is_submitted_and_nothing_concluded(
     slurm_campaign: SlurmCampaign, cluster: Cluster
 ) -> None:
@@ -236,3 +242,99 @@ def test_without_a_controller_nothing_is_submitted_and_nothing_concluded(
     campaign.finish_saying()
     assert len(campaign.intents()) == 1
     all_ran_once(campaign)
+
+
+@pytest.mark.slow  # sbatch waits ten seconds for an answer
+def test_a_controller_that_hangs_takes_the_job_later(slurm_campaign: SlurmCampaign, cluster: Cluster) -> None:
+    campaign = six(slurm_campaign)
+    campaign.stand_in("sbatch", ONCE, f"{SCRIPT} signal {cluster.directory} STOP slurmctld", "fi", 'exec "$REAL" "$@"')
+    assert "did not say whether it took the job" in campaign.good("submit")
+    cluster.signal("CONT", "slurmctld")
+    assert "found in the queue" in campaign.finish_saying()
+    assert len(campaign.intents()) == 1
+    all_ran_once(campaign)
+
+
+def test_a_restarted_controller_changes_nothing(slurm_campaign: SlurmCampaign, cluster: Cluster) -> None:
+    campaign = six(slurm_campaign, seconds=1.5)
+    campaign.good("submit")
+    wait_for(campaign.running)
+    cluster.signal("TERM", "slurmctld")
+    cluster.until(lambda: "slurmctld does not run" in cluster.run(str(SCRIPT), "status", str(cluster.directory)))
+    cluster.up("slurmctld")
+    campaign.finish_saying()
+    assert len(campaign.intents()) == 1
+    all_ran_once(campaign)
+
+
+@pytest.fixture
+def forgetful(cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster whose controller, once killed, remembers nothing of what happened since now, and starts no job."""
+    cluster.run("scontrol", "update", "partition=debug", "state=down")
+    # Saved a moment later, so what is saved now is kept aside.
+    cluster.until(lambda: "State=DOWN" in cluster.run("scontrol", "show", "partition", "debug"))
+    state = cluster.directory / "state"
+    shutil.copytree(state, state.with_name("state.before"))
+    yield cluster
+    cluster.run("scontrol", "update", "partition=debug", "state=up")
+
+
+def _forget(cluster: Cluster) -> None:
+    cluster.signal("KILL", "slurmctld")
+    shutil.rmtree(cluster.directory / "state")
+    (cluster.directory / "state.before").rename(cluster.directory / "state")
+    cluster.up("slurmctld")
+    cluster.run("scontrol", "update", "partition=debug", "state=up")
+
+
+def test_accepted_jobs_vanish_and_their_ids_go_to_somebody_else(
+    forgetful: Cluster, slurm_campaign: SlurmCampaign
+) -> None:
+    campaign = six(slurm_campaign)
+    campaign.good("submit")
+    (lost,) = campaign.submitted().values()
+    _forget(forgetful)
+    foreign = ["sbatch", "--parsable", "-o/dev/null", "--mem=10", "-Jforeign", "--wrap=sleep 600"]
+    while (identity := forgetful.run(*foreign).strip()) != lost:
+        assert int(identity) < int(lost)
+    campaign.poll()
+    campaign.good("cancel")
+    campaign.good("resume")
+    said = campaign.finish_saying()
+    assert len(campaign.intents()) == 2, said
+    assert campaign.results() == [x * x for x in range(6)]
+    assert set(campaign.ran().values()) == {1}
+    assert forgetful.run("squeue", "-hj", lost, "-o%T %j") == "RUNNING foreign\n"
+
+
+@pytest.mark.slow  # each command waits ten seconds for the controller
+def test_cancel_without_a_controller_says_so_and_can_be_repeated(
+    slurm_campaign: SlurmCampaign, cluster: Cluster
+) -> None:
+    campaign = six(slurm_campaign, seconds=30.0)
+    campaign.good("submit")
+    wait_for(campaign.running)
+    cluster.signal("STOP", "slurmctld")
+    polled = campaign.poll()
+    assert polled.returncode == 3
+    assert "nothing is concluded from that" in polled.stdout
+    said = campaign.good("cancel")
+    cluster.signal("CONT", "slurmctld")
+    assert "could not be cancelled" in said
+    assert campaign.queue()
+    campaign.good("cancel")
+    cluster.until(lambda: not campaign.queue())
+
+
+def test_without_any_accounting_everything_works(slurm_campaign: SlurmCampaign, bystander: None) -> None:
+    campaign = six(slurm_campaign, seconds=0.4)
+    campaign.stand_in("sacct", "echo 'Slurm accounting storage is disabled' >&2", "exit 1")
+    campaign.stand_in("sacctmgr", "echo 'You are not running a supported accounting_storage plugin' >&2", "exit 1")
+    campaign.good("submit")
+    wait_for(campaign.running)
+    os.kill(campaign.hellos()[0]["pid"], signal.SIGKILL)
+    said = campaign.finish_saying()
+    assert "a worker on" in said
+    assert campaign.results() == [x * x for x in range(6)]
+    # The task in flight was lost with its worker, and only that one runs again.
+    assert sorted(campaign.ran().values()) == [1, 1, 1, 1, 1, 2]
