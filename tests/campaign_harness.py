@@ -1,7 +1,7 @@
 """A campaign in a directory of its own, driven through the real command line.
 
-Every command is a process with a home directory of its own, so nothing of the person who runs the
-tests counts, and whatever a campaign leaves running is found by that directory and ended.
+Commands have a home directory of their own, so nothing of the person who runs the tests counts, and
+whatever a campaign leaves running is found by that directory and ended.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
+from forked import Finished
+
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCHER = "from hpcflow.cli.main import main\nmain()\n"
-
-Finished = subprocess.CompletedProcess[str]
 
 
 class Campaign:
@@ -67,18 +68,9 @@ class Campaign:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, str(self._launcher), *arguments]
 
-    def hpcflow(self, *arguments: str, timeout: float = 120, **environment: str) -> Finished:
-        """Run one command to its end, whatever that is."""
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=self.directory,
-            env={**self.environment, **environment},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+    def hpcflow(self, *arguments: str, kill_at: int = 0, **environment: str) -> Finished:
+        """Run one command to its end, whatever that is, or kill it at one of its file operations."""
+        return forked.run(arguments, self.directory, {**self.environment, **environment}, self.home, kill_at)
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start a command and do not wait for it."""
@@ -125,6 +117,17 @@ class Campaign:
                 return done
             assert time.monotonic() < end, f"still not done: {self.status()}"
             time.sleep(0.05)
+
+    def poll_until(self, reached: Callable[[dict[str, Any]], Any], limit: float = 90.0) -> dict[str, Any]:
+        """Poll until the status is as wanted, and return it."""
+
+        def look() -> dict[str, Any] | None:
+            self.poll()
+            status = self.status()
+            return status if reached(status) else None
+
+        found: dict[str, Any] = wait_for(look, limit)
+        return found
 
     def finish(self, limit: float = 90.0) -> dict[str, Any]:
         """Poll until the campaign is done without a complaint, and return its status."""

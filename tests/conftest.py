@@ -21,7 +21,6 @@ def _neutral_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         yield
 
 
-
 @pytest.fixture
 def make_campaign(tmp_path: Path) -> Iterator[MakeCampaign]:
     """Write campaigns: ``make_campaign(flow, yaml, name=...)``. What they leave running is ended."""

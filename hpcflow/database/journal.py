@@ -37,10 +37,8 @@ def decode_lines(data: bytes, name: str, first: int = 1) -> tuple[list[dict[str,
     entries: list[dict[str, Any]] = []
     start = 0
     while (newline := data.find(b"\n", start)) >= 0:
-        tail = newline - _TAIL
-        body = data[start:tail]
-        mark = data[tail : tail + len(_MARK)]
-        if mark != _MARK or b"%08x" % crc32(body) != data[tail + len(_MARK) : newline - 2]:
+        tail = max(start, newline - _TAIL)
+        if data[tail:newline] != b'%s%08x"}' % (_MARK, crc32(data[start:tail])):
             raise DamagedDatabase(
                 f"{name}, line {first + len(entries)}: the checksum is wrong, so the file was damaged or edited. "
                 "Restore it from a backup; results in arrays/ are not affected."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
@@ -88,6 +89,9 @@ class ReplaySession:
             engine.record("answer", key=spec.key, fingerprint=spec.fingerprint, answer="rerun")
             return
         what = "its inputs" if growth else what_changed(describe(engine.path(existing)), spec)
+        files = self._changed_files()
+        if files:
+            what += f" ({files})"
         message = (
             f"{spec.key}: {what} changed since it was submitted. Running work goes on as it was. Type\n"
             f"  hpcflow submit --rerun {spec.key}   to compute it anew (results that still apply are taken over)\n"
@@ -96,6 +100,13 @@ class ReplaySession:
         self.changes.append((spec.key, spec.fingerprint))
         engine.attention(f"changed {spec.key}", message, step=spec.key, fingerprint=spec.fingerprint)
         raise Changed([], message)
+
+    def _changed_files(self) -> str:
+        """Files that are not as the replay before saw them: the likely cause of a change."""
+        before = self.engine.state.campaign.replayed
+        changed = [path for path, stamp in sorted(self.read_files.items()) if before.get(path, stamp) != stamp]
+        names = [os.path.relpath(path, self.campaign) for path in changed]
+        return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
     def _replace(self, existing: ArrayState) -> None:
         """Stop work on an array that is about to be computed anew; what it has is taken over first."""

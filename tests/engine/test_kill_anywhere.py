@@ -6,13 +6,13 @@ import json
 import os
 import random
 import shutil
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from campaign_harness import Campaign, MakeCampaign, wait_for
-from kill_points import command
 
 from hpcflow.cli.campaign import view
 from hpcflow.database.database import Database
@@ -79,14 +79,14 @@ class Stage:
         """Tick until the campaign is done."""
 
         def tick() -> bool:
-            done = command(self.campaign, "poll")
-            assert done.code in (0, 3), done.said
-            return done.code == 0
+            done = self.campaign.hpcflow("poll")
+            assert done.returncode in (0, 3), done.stdout + done.stderr
+            return done.returncode == 0
 
-        assert command(self.campaign, "resume").code == 0
+        assert self.campaign.hpcflow("resume").returncode == 0
         wait_for(tick, 30, "the campaign does not end")
         wait_for(lambda: not self.campaign.workers())
-        command(self.campaign, "poll")  # notes that the last job has ended
+        self.campaign.hpcflow("poll")  # notes that the last job has ended
 
 
 def quiet(campaign: Campaign) -> None:
@@ -107,14 +107,14 @@ def before_submission(campaign: Campaign) -> None:
 
 def before_a_retry(campaign: Campaign) -> None:
     """All first attempts are recorded, and one of them failed."""
-    assert command(campaign, "submit").code == 0
+    assert campaign.hpcflow("submit").returncode == 0
     quiet(campaign)
 
 
 def before_the_end_of_an_array(campaign: Campaign) -> None:
     """The second attempt is recorded: the next tick finishes the array, runs the call, and makes the next array."""
     before_a_retry(campaign)
-    assert command(campaign, "poll").code == 3
+    assert campaign.hpcflow("poll").returncode == 3
     quiet(campaign)
 
 
@@ -130,15 +130,15 @@ STAGES = [
 def test_the_engine_may_be_killed_between_any_two_file_operations(campaign: Campaign, reach: Any, verb: str) -> None:
     reach(campaign)
     stage = Stage(campaign)
-    operations = command(campaign, verb).operations
+    operations = campaign.hpcflow(verb).operations
     assert operations > 20
     points = range(1, operations + 1)
     for point in sorted(random.Random(1).sample(points, min(SAMPLE, operations))):
         stage.restore()
-        if command(campaign, verb, kill_at=point).code is not None:
+        if campaign.hpcflow(verb, kill_at=point).returncode != -signal.SIGKILL:
             assert point > operations - 10, f"{verb} was not killed at {point}"  # waiting takes more steps or fewer
-        if command(campaign, "resume").code == 2:  # it had not begun
-            assert command(campaign, "submit").code == 0
+        if campaign.hpcflow("resume").returncode == 2:  # it had not begun
+            assert campaign.hpcflow("submit").returncode == 0
         stage.go_on()
         check(stage, f"killed at operation {point} of {operations} of {verb}")
 
@@ -169,7 +169,7 @@ def forget_state(database: Path) -> None:
 def test_the_sample_without_kills_counts_what_it_says(campaign: Campaign) -> None:
     before_submission(campaign)
     stage = Stage(campaign)
-    assert command(campaign, "submit").code == 0
+    assert campaign.hpcflow("submit").returncode == 0
     stage.go_on()
     check(stage, "never killed")
     jobs = json.loads(campaign.good("status", "--json"))["arrays"]
