@@ -86,7 +86,8 @@ def read(argv: list[str], environment: Mapping[str, str]) -> Options:
         cores=max(1, a.cores),
         gpus=a.gpus,
         memory=a.memory,
-        margin=a.margin,
+        # A margin longer than the job would leave no time for anything.
+        margin=min(a.margin, max(0.0, (end - started) / 2)) if end else a.margin,
         grace=a.grace,
         beat=a.beat,
         task_walltime=a.task_walltime,

@@ -28,6 +28,8 @@ class Share:
     cores: int
     cpus: tuple[int, ...]
     """The cores it is bound to; empty means not bound."""
+    cpu_list: str
+    """The cores it may run on, for launchers that bind by themselves."""
     gpus: tuple[str, ...]
     gpu_count: int
     memory: int
@@ -102,7 +104,7 @@ def cut(options: Options, cpus: list[int], gpus: list[str], memory: int) -> list
             names = tuple(gpus[(i * options.gpus + k) % len(gpus)] for k in range(options.gpus) if gpus)
             names = tuple(dict.fromkeys(names))
         share = options.memory or memory // number
-        shares.append(Share(i, options.cores, own, names, options.gpus, share))
+        shares.append(Share(i, options.cores, own, cpu_list(own or cpus), names, options.gpus, share))
     return shares
 
 
@@ -134,8 +136,8 @@ def environment(share: Share, options: Options, base: Mapping[str, str]) -> dict
     own["HPCFLOW_GPUS"] = str(share.gpu_count)
     if share.memory:
         own["HPCFLOW_MEMORY"] = str(share.memory)
-    listed = cpu_list(share.cpus)
-    own["HPCFLOW_LAUNCH"] = options.launch.replace("{cores}", str(share.cores)).replace("{cpu_list}", listed)
+    launch = options.launch.replace("{cores}", str(share.cores)).replace("{cpu_list}", share.cpu_list)
+    own["HPCFLOW_LAUNCH"] = launch
     return own
 
 

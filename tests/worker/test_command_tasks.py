@@ -152,3 +152,9 @@ def test_a_child_left_behind_is_killed_before_the_next_task_has_ended(array):
     array.command(command, [{"i": 0}, {"i": 1}])
     array.run()
     assert "sleep 98761" not in array.tasks()[1].result["stdout"]
+
+
+def test_each_slot_sees_its_own_gpu(array):
+    array.command("echo $CUDA_VISIBLE_DEVICES $HPCFLOW_GPUS; sleep 0.3", [{}, {}], chunk=1)
+    array.run("--slots", "2", "--gpus", "1", CUDA_VISIBLE_DEVICES="5,2")
+    assert sorted(task.result["stdout"] for task in array.tasks()) == ["2 1\n", "5 1\n"]

@@ -122,6 +122,12 @@ def test_the_launcher_learns_number_and_list_of_cores():
     assert own["HPCFLOW_LAUNCH"] == "mpirun -np 3 --cpu-set 3-5"
 
 
+def test_a_launcher_of_slots_that_are_not_bound_learns_all_cores():
+    (share, _) = cut("--slots", "2", "--cores", "8")
+    own = resources.environment(share, options("--launch", "mpirun --cpu-set {cpu_list}"), {})
+    assert own["HPCFLOW_LAUNCH"] == "mpirun --cpu-set 0-7"
+
+
 def test_the_end_the_scheduler_names_wins_over_the_walltime():
     words = ["--array", "a", "--job", "j", "--resources", "r0", "--walltime", "100"]
     assert arguments.read(words, {"HPCFLOW_STARTED": "1000"}).end == 1100

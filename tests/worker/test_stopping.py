@@ -173,7 +173,7 @@ def test_a_slot_that_is_still_importing_does_not_delay_the_stop(array):
 def test_tasks_stop_before_the_end_of_the_job(array):
     array.python("f", [100, 100], SLEEP)
     begun = time.time()
-    assert array.run("--walltime", "8", "--margin", "6") == 0
+    assert array.run("--walltime", "100", "--margin", "6", HPCFLOW_STARTED=str(begun - 92)) == 0
     assert time.time() - begun < 7
     assert [task["state"] for task in array.tasks()] == ["unfinished"]
     assert array.goodbye()["reason"] == "walltime"
@@ -181,7 +181,8 @@ def test_tasks_stop_before_the_end_of_the_job(array):
 
 def test_the_end_that_the_scheduler_names_counts(array):
     array.python("f", [100], SLEEP)
-    assert array.run("--walltime", "10000", "--margin", "6", HPCFLOW_END_TIME=str(time.time() + 8)) == 0
+    times = {"HPCFLOW_STARTED": str(time.time() - 92), "HPCFLOW_END_TIME": str(time.time() + 8)}
+    assert array.run("--walltime", "10000", "--margin", "6", **times) == 0
     assert array.goodbye()["reason"] == "walltime"
 
 
@@ -195,16 +196,22 @@ def test_a_worker_that_comes_too_late_starts_nothing(array):
 
 def test_no_task_is_started_that_will_not_end_in_time(array):
     array.python("f", [1.0] * 20, SLEEP)
-    assert array.run("--walltime", "13.5", "--margin", "10") == 0
+    assert array.run("--walltime", "100", "--margin", "10", HPCFLOW_STARTED=str(time.time() - 86.5)) == 0
     tasks = array.tasks()
     assert {task["state"] for task in tasks} == {"succeeded"}
     assert 1 <= len(tasks) <= 3
     assert array.goodbye()["reason"] == "walltime"
 
 
+def test_a_margin_longer_than_the_job_leaves_half_of_it(array):
+    array.python("f", [0.1, 100], SLEEP)
+    assert array.run("--walltime", "4", "--margin", "60") == 0
+    assert [task["state"] for task in array.tasks()] == ["succeeded", "unfinished"]
+
+
 def test_work_that_is_done_in_time_is_no_walltime(array):
     array.python("f", [0.6, 0.6], SLEEP)
-    assert array.run("--walltime", "12", "--margin", "10", "--slots", "2") == 0
+    assert array.run("--walltime", "4", "--margin", "2", "--slots", "2") == 0
     assert len(array.tasks()) == 2
     assert array.goodbye()["reason"] == "no work"
 
