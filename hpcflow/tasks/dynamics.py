@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from hpcflow.tasks.committee import Array, Committee, Prediction
+from hpcflow.tasks.metadynamics import Bias, Metadynamics
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -35,6 +36,7 @@ class Conditions:
     pressure: float | None = None
     """In bar; None keeps the cell."""
     seed: int = 0
+    bias: Metadynamics | None = None
 
 
 class Evaluation:
@@ -46,9 +48,15 @@ class Evaluation:
         The models.
     atoms
         Elements and periodicity.
+    bias
+        Settings of metadynamics, which moves the walker but is no part of the prediction.
+    temperature
+        Of the walker in K.
     """
 
-    def __init__(self, committee: Committee, atoms: Atoms) -> None:
+    def __init__(
+        self, committee: Committee, atoms: Atoms, bias: Metadynamics | None = None, temperature: float = 0.0
+    ) -> None:
         from ase.data import covalent_radii
 
         self.atoms = atoms.copy()
@@ -57,6 +65,7 @@ class Evaluation:
         """What the committee says about it."""
         self.closest = math.inf
         """The smallest distance between two of its atoms, in units of the sum of their covalent radii."""
+        self.bias = None if bias is None else Bias(bias, temperature, atoms.pbc.tolist())
         self._committee = committee
         self._radii = np.array([covalent_radii[number] for number in atoms.numbers])
         self._known: dict[tuple[bytes, bytes], tuple[Prediction, float]] = {}
@@ -72,6 +81,14 @@ class Evaluation:
             self._known = dict([*list(self._known.items())[-1:], (key, (prediction, self._closest(graph)))])
         self.prediction, self.closest = self._known[key]
         return self.prediction
+
+    def surface(self, positions: Array, cell: Array) -> tuple[float, Array]:
+        """Return the energy (eV) and forces (eV/Å) that the walker feels: the committee's mean and the bias."""
+        prediction = self.at(positions, cell)
+        if self.bias is None:
+            return prediction.energy, prediction.mean_forces
+        energy, forces = self.bias.energy_and_forces(positions, cell)
+        return prediction.energy + energy, prediction.mean_forces + forces
 
     def _closest(self, graph: dict[str, Any]) -> float:
         one, other = graph["edge_index"].cpu().numpy()
@@ -109,8 +126,8 @@ class Barostat:
         volume = abs(float(np.linalg.det(cell)))
         change = self._largest * (2 * self._random.random() - 1)
         scale = ((volume + change) / volume) ** (1 / 3)
-        before = evaluation.at(positions, cell).energy
-        after = evaluation.at(positions * scale, cell * scale).energy
+        before, _ = evaluation.surface(positions, cell)
+        after, _ = evaluation.surface(positions * scale, cell * scale)
         work = after - before + self._pressure * change - len(positions) * self._thermal * 3 * math.log(scale)
         accepted = self._random.random() < math.exp(min(0.0, -work / self._thermal))
         self._tried += 1
@@ -152,7 +169,30 @@ class Dynamics(Protocol):
     def load(self, data: bytes) -> None: ...
 
 
-class OpenMMDynamics:
+class _Parts:
+    """What both have besides the integrator: the evaluation with its bias, and the barostat, saved together."""
+
+    def __init__(self, atoms: Atoms, committee: Committee, conditions: Conditions) -> None:
+        self.evaluation = Evaluation(committee, atoms, conditions.bias, conditions.temperature)
+        self._barostat = Barostat(atoms, conditions) if conditions.pressure is not None else None
+
+    def _pack(self, **arrays: Any) -> bytes:
+        parts = {"barostat": self._barostat, "bias": self.evaluation.bias}
+        arrays |= {name: np.array(json.dumps(part.save())) for name, part in parts.items() if part is not None}
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        return buffer.getvalue()
+
+    def _unpack(self, data: bytes) -> dict[str, Any]:
+        with np.load(io.BytesIO(data)) as arrays:
+            state = {name: arrays[name] for name in arrays.files}
+        for name, part in (("barostat", self._barostat), ("bias", self.evaluation.bias)):
+            if part is not None:
+                part.load(json.loads(str(state[name])))
+        return state
+
+
+class OpenMMDynamics(_Parts):
     """Dynamics with OpenMM, into which the committee enters as a ``PythonForce``.
 
     OpenMM knows nothing of the cell: the committee does. The integrator runs on the Reference platform, which costs
@@ -171,10 +211,9 @@ class OpenMMDynamics:
         import openmm as mm
         from openmm import unit
 
-        self.evaluation = Evaluation(committee, atoms)
+        super().__init__(atoms, committee, conditions)
         self._atoms = atoms.copy()
         self._cell = atoms.cell.array.copy()
-        self._barostat = Barostat(atoms, conditions) if conditions.pressure is not None else None
         system = mm.System()
         fixed = fixed_atoms(atoms)
         for index, mass in enumerate(atoms.get_masses()):
@@ -204,6 +243,8 @@ class OpenMMDynamics:
                 self._context.setPositions(moved[0] / 10)
                 self._cell = moved[1]
         self._integrator.step(1)
+        if self.evaluation.bias is not None:
+            self.evaluation.bias.step(self._positions(self._context.getState(positions=True)), self._cell)
 
     def frame(self) -> Atoms:
         from ase import units
@@ -219,10 +260,10 @@ class OpenMMDynamics:
 
     def save(self) -> bytes:
         checkpoint = np.frombuffer(self._context.createCheckpoint(), dtype=np.uint8)
-        return _packed(self._barostat, checkpoint=checkpoint, cell=self._cell)
+        return self._pack(checkpoint=checkpoint, cell=self._cell)
 
     def load(self, data: bytes) -> None:
-        state = _unpacked(self._barostat, data)
+        state = self._unpack(data)
         self._context.loadCheckpoint(state["checkpoint"].tobytes())
         self._cell = state["cell"]
 
@@ -230,11 +271,11 @@ class OpenMMDynamics:
         return np.asarray(state.getPositions(asNumpy=True).value_in_unit(self._length))
 
     def _compute(self, state: Any) -> tuple[float, Array]:
-        prediction = self.evaluation.at(self._positions(state), self._cell)
-        return prediction.energy * KILOJOULE_PER_MOLE, prediction.mean_forces * KILOJOULE_PER_MOLE * 10
+        energy, forces = self.evaluation.surface(self._positions(state), self._cell)
+        return energy * KILOJOULE_PER_MOLE, forces * KILOJOULE_PER_MOLE * 10
 
 
-class AseDynamics:
+class AseDynamics(_Parts):
     """Dynamics with ASE. Parameters are those of `OpenMMDynamics`."""
 
     def __init__(self, atoms: Atoms, committee: Committee, conditions: Conditions) -> None:
@@ -242,8 +283,7 @@ class AseDynamics:
         from ase.constraints import FixAtoms
         from ase.md.langevinbaoab import LangevinBAOAB
 
-        self.evaluation = Evaluation(committee, atoms)
-        self._barostat = Barostat(atoms, conditions) if conditions.pressure is not None else None
+        super().__init__(atoms, committee, conditions)
         self._random = np.random.default_rng(conditions.seed)
         self._atoms = atoms.copy()
         self._atoms.set_constraint([FixAtoms(sorted(fixed_atoms(atoms)))] if fixed_atoms(atoms) else None)
@@ -267,6 +307,10 @@ class AseDynamics:
             if moved is not None:
                 self._place(*moved)
         self._dynamics.step()
+        if self.evaluation.bias is not None:
+            self.evaluation.bias.step(self._atoms.positions.copy(), self._atoms.cell.array.copy())
+            self._atoms.calc.reset()  # the same place feels another force now
+            self._dynamics._update_accel()
 
     def frame(self) -> Atoms:
         atoms = self._atoms.copy()
@@ -274,8 +318,7 @@ class AseDynamics:
         return atoms
 
     def save(self) -> bytes:
-        return _packed(
-            self._barostat,
+        return self._pack(
             positions=self._atoms.positions,
             momenta=self._atoms.arrays["momenta"],
             cell=self._atoms.cell.array,
@@ -283,7 +326,7 @@ class AseDynamics:
         )
 
     def load(self, data: bytes) -> None:
-        state = _unpacked(self._barostat, data)
+        state = self._unpack(data)
         self._atoms.arrays["momenta"][:] = state["momenta"]
         self._random.bit_generator.state = json.loads(str(state["random"]))
         self._place(state["positions"], state["cell"])
@@ -336,20 +379,6 @@ def _velocities(atoms: Atoms) -> Array:
     return np.asarray(atoms.arrays["momenta"] / atoms.get_masses()[:, None] * 1000 * units.fs)
 
 
-def _packed(barostat: Barostat | None, **arrays: Any) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, barostat=np.array(json.dumps(barostat.save() if barostat else None)), **arrays)
-    return buffer.getvalue()
-
-
-def _unpacked(barostat: Barostat | None, data: bytes) -> dict[str, Any]:
-    with np.load(io.BytesIO(data)) as arrays:
-        state = {name: arrays[name] for name in arrays.files}
-    if barostat is not None:
-        barostat.load(json.loads(str(state["barostat"])))
-    return state
-
-
 def _has_openmm() -> bool:
     try:
         import openmm
@@ -368,7 +397,7 @@ def _calculator(evaluation: Evaluation) -> Any:
             self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes
         ) -> None:
             super().calculate(atoms, properties, system_changes)
-            prediction = evaluation.at(atoms.positions.copy(), atoms.cell.array.copy())
-            self.results = {"energy": prediction.energy, "forces": prediction.mean_forces}
+            energy, forces = evaluation.surface(atoms.positions.copy(), atoms.cell.array.copy())
+            self.results = {"energy": energy, "forces": forces}
 
     return CommitteeMean()

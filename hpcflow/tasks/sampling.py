@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from hpcflow.task import Output, Unfinished, task
 from hpcflow.tasks.committee import Prediction, load
 from hpcflow.tasks.dynamics import Conditions, Dynamics, Evaluation, start, temperature
 from hpcflow.tasks.interruption import Interruption, seed
+from hpcflow.tasks.metadynamics import Metadynamics
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -55,6 +56,7 @@ def explore(
     timestep: float = 0.5,
     friction: float = 0.01,
     guards: Mapping[str, float] | None = None,
+    bias: Mapping[str, Any] | None = None,
     engine: str = "auto",
     device: str = "auto",
     dtype: str = "auto",
@@ -75,6 +77,8 @@ def explore(
         In fs and 1/fs. 0.5 fs resolves bonds to hydrogen; 0.01/fs thermalises within 0.1 ps.
     guards
         What stops the walker, see `Guards`.
+    bias
+        Metadynamics along one variable, see `hpcflow.tasks.metadynamics.Metadynamics`. It starts anew in each run.
     engine
         ``openmm``, ``ase``, or ``auto``: OpenMM if it is there.
     device, dtype
@@ -97,6 +101,7 @@ def explore(
         friction=friction,
         pressure=float(info["pressure"]) if "pressure" in info else None,
         seed=seed(int(info.get("walker", 0))),
+        bias=Metadynamics(**bias) if bias else None,
     )
     dynamics = start(walker, load(models, device, dtype), conditions, engine)
     run = _Run(last=walker.copy())

@@ -43,6 +43,7 @@ def learning(
     timestep: float = 0.5,
     friction: float = 0.01,
     guards: dict[str, float] = {},  # noqa: B006
+    bias: dict[str, Any] = {},  # noqa: B006
     lo: float = 0.05,
     hi: float = 0.25,
     lo_quantile: float | None = None,
@@ -99,6 +100,9 @@ def learning(
     guards
         What stops a walker besides ``hi``: force (eV/Å), distance (in sums of radii), temperature (in that of the
         walker), volume (relative change).
+    bias
+        Metadynamics: variable (distance, angle or torsion), atoms (counted from 0), width (Å or degrees), height (eV),
+        every (steps), factor.
     lo, hi, lo_quantile
         Trust levels on the force deviation of the committee in eV/Å; ``lo`` rises to this quantile where it is higher.
     max_new, min_new, control
@@ -118,12 +122,13 @@ def learning(
     device, dtype
         Of the models: auto, cpu or cuda; auto, float32 or float64.
     """
-    from hpcflow.tasks import evaluation, judging, sampling, seeding, selection, splitting, training
+    from hpcflow.tasks import evaluation, judging, metadynamics, sampling, seeding, selection, splitting, training
     from hpcflow.workflows.calculators import labeller
 
     if members < 2:
         raise UserError("workflow learning: members must be 2 or more; one model has no opinion of its own errors")
     check_keys("guards", guards, [field.name for field in fields(sampling.Guards) if field.name != "deviation"])
+    check_keys("bias", bias, [field.name for field in fields(metadynamics.Metadynamics)])
     check_keys("judge", judge, list(signature(judging.judge).parameters)[2:])
     label_function, label_parameters = labeller(run, calculator, arguments, stress, force_cap)
     options = {**({"loss": "stress", "compute_stress": True} if pressures else {}), **mace}
@@ -220,6 +225,7 @@ def learning(
             timestep=timestep,
             friction=friction,
             guards={**guards, "deviation": hi},
+            bias=bias,
             **on,
         )
         chosen = run.map(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import hpcflow as hf
 
@@ -19,6 +20,7 @@ def sample(
     timestep: float = 0.5,
     friction: float = 0.01,
     guards: dict[str, float] = {},  # noqa: B006
+    bias: dict[str, Any] = {},  # noqa: B006
     engine: str = "auto",
     device: str = "auto",
     dtype: str = "auto",
@@ -38,6 +40,9 @@ def sample(
     guards
         What stops a walker: force (eV/Å), distance (in sums of radii), temperature (in that of the walker), volume
         (relative change), deviation (eV/Å).
+    bias
+        Metadynamics: variable (distance, angle or torsion), atoms (counted from 0), width (Å or degrees), height (eV),
+        every (steps), factor.
     engine
         openmm, ase, or auto: OpenMM if it is there.
     device, dtype
@@ -45,10 +50,11 @@ def sample(
     """
     from dataclasses import fields
 
-    from hpcflow.tasks import sampling, seeding
+    from hpcflow.tasks import metadynamics, sampling, seeding
     from hpcflow.workflows.learning import check_keys
 
     check_keys("guards", guards, [field.name for field in fields(sampling.Guards)])
+    check_keys("bias", bias, [field.name for field in fields(metadynamics.Metadynamics)])
     places = run.call(
         seeding.place_walkers,
         hf.frames(start),
@@ -68,6 +74,7 @@ def sample(
         timestep=timestep,
         friction=friction,
         guards=guards,
+        bias=bias,
         engine=engine,
         device=device,
         dtype=dtype,

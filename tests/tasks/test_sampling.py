@@ -15,7 +15,7 @@ from ase.constraints import FixAtoms
 
 from hpcflow.task import Output, Unfinished
 from hpcflow.tasks import sampling
-from hpcflow.tasks.committee import Committee, Prediction, load
+from hpcflow.tasks.committee import Committee, load
 from hpcflow.tasks.dynamics import Barostat, Conditions, start, temperature
 from hpcflow.tasks.interruption import Interruption
 from hpcflow.tasks.sampling import explore
@@ -97,7 +97,7 @@ def test_the_thermostat_brings_the_walker_to_its_temperature(models: list[str], 
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("ensemble", ["nvt", "npt"])
+@pytest.mark.parametrize("ensemble", ["nvt", "npt", "biased"])
 def test_a_walk_in_parts_is_a_walk_at_once(
     models: list[str], walker: Atoms, liquid: Atoms, workdir: Path, engine: str, ensemble: str
 ) -> None:
@@ -105,6 +105,8 @@ def test_a_walk_in_parts_is_a_walk_at_once(
     settings: dict[str, Any] = {
         "models": models, "steps": 110, "every": 22, "guards": OFF, "engine": engine, "device": "cpu", "timestep": 0.2
     }  # fmt: skip
+    if ensemble == "biased":
+        settings["bias"] = {"variable": "torsion", "atoms": [0, 1, 2, 3], "width": 10.0, "height": 0.1, "every": 7}
     whole = explore(origin, **settings)
     for steps in (30, 37):
         with stopped_after(steps), pytest.raises(Unfinished):
@@ -207,8 +209,8 @@ def test_the_pressure_changes_the_volume_and_not_the_shape(models: list[str], li
 class IdealGas:
     """Particles that do not see each other."""
 
-    def at(self, positions: np.ndarray, cell: np.ndarray) -> Prediction:
-        return Prediction(np.zeros(1), np.zeros((1, *positions.shape)), None)
+    def surface(self, positions: np.ndarray, cell: np.ndarray) -> tuple[float, np.ndarray]:
+        return 0.0, np.zeros_like(positions)
 
 
 def test_the_volume_of_an_ideal_gas_obeys_its_law() -> None:
