@@ -86,7 +86,10 @@ def rmse(errors: Errors | None, quantity: str) -> float | None:
 
 
 def _curve(points: Sequence[Point], same: bool) -> Figure:
-    from hpcflow.report.drawing import BLUE, INK, ORANGE, draw, log_axis, padded
+    from hpcflow.report.drawing import BLUE, INK, ORANGE, draw, log_axis, padded, spans
+
+    # Of two panels side by side both are logarithmic or none.
+    factor = 1.0 if any(spans([rmse(p.errors, q) for p in points]) > 3 for q, _ in QUANTITIES) else 1e9
 
     def panel(axes: Axes, quantity: str, label: str, color: str) -> None:
         known = [(float(p.frames), error, p.name) for p in points if (error := rmse(p.errors, quantity))]
@@ -100,7 +103,7 @@ def _curve(points: Sequence[Point], same: bool) -> Figure:
             axes.set_xlim(*padded(x))
         else:
             axes.margins(x=0.12)
-        if log_axis(axes, "y", y, factor=3):
+        if log_axis(axes, "y", y, factor):
             axes.set_ylim(*padded(y, 0.2))
         else:
             axes.set_ylim(0, max(y) * 1.25)

@@ -136,6 +136,12 @@ def _colour(found: re.Match[str]) -> str:
     return f"var(--{name}, {alone})"
 
 
+def spans(values: Floats) -> float:
+    """How many times the smallest of some numbers the largest is; 0 if they are not all positive."""
+    finite = [float(v) for v in values if v is not None]
+    return max(finite) / min(finite) if finite and min(finite) > 0 else 0.0
+
+
 def log_axis(axes: Axes, which: str, values: Floats, factor: float = 4.0) -> bool:
     """Make an axis logarithmic if its values are positive and span more than ``factor``, with plain numbers.
 
@@ -146,17 +152,25 @@ def log_axis(axes: Axes, which: str, values: Floats, factor: float = 4.0) -> boo
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-    finite = [float(v) for v in values if v is not None]
-    if not finite or min(finite) <= 0 or max(finite) / min(finite) <= factor:
+    wide = spans(values)
+    if wide <= factor:
         return False
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     axis = axes.xaxis if which == "x" else axes.yaxis
-    decades = max(finite) / min(finite)
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 300 else (1.0,), numticks=12))
+    axis.set_major_locator(LogLocator(subs=next(marks for limit, marks in _MARKS if wide < limit), numticks=99))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
     return True
+
+
+_MARKS = (
+    (3.0, (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)),
+    (12.0, (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)),
+    (300.0, (1.0, 2.0, 5.0)),
+    (float("inf"), (1.0,)),
+)
+"""Marks in each decade of a logarithmic axis, for values that span less than so many times the smallest."""
 
 
 def padded(values: Floats, share: float = 0.12) -> tuple[float, float]:

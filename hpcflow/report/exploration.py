@@ -106,10 +106,11 @@ def _ridges(drawn: Sequence[Iteration]) -> Figure:
             axes.set_ylim(0, 1.25 * float(counts[edges[:-1] < end].max(initial=1)))
             axes.grid(visible=False)
             axes.locator_params(axis="y", nbins=2)
-            axes.set_title("" if i.name == "all" else i.title, fontsize=8, y=0.78, x=0.995, loc="right")
-            for value, text, side in ((i.lo, "lo", "right"), (i.hi, "hi", "right")):
+            name = "" if i.name == "all" else i.title
+            axes.annotate(name, (1.01, 0.5), xycoords="axes fraction", fontsize=8, fontweight="bold", va="center")
+            for value, text in ((i.lo, "lo"), (i.hi, "hi")):
                 if value and value < end:
-                    level(axes, value, f"{text} {value:.3g}", side)
+                    level(axes, value, f"{text} {value:.3g}", "right" if value < 0.9 * end else "left")
         rows[-1].set_xlabel("σ: largest deviation of the force on an atom among the committee (eV/Å)")
         canvas.supylabel("frames", fontsize=8.5)
 

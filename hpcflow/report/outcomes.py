@@ -142,7 +142,8 @@ def read_labels(engine: Engine, array: ArrayState) -> Labels | None:
                 return None
             continue
         for frame in parse(record.frames):
-            if "REF_energy" in frame.info and len(frame):
+            # An isolated atom is no structure: its energy per atom is far from all others.
+            if "REF_energy" in frame.info and len(frame) and frame.info.get("config_type") != "IsolatedAtom":
                 atoms += len(frame)
                 energies.append(float(frame.info["REF_energy"]) / len(frame))
                 if "REF_forces" in frame.arrays:
@@ -174,7 +175,9 @@ def _labels_figure(found: Labels) -> Figure:
         right.set_xlabel("largest force on an atom (eV/Å)")
 
     frames = len(found.energies)
-    part = "" if frames >= found.array.succeeded else f" {count(frames)} of them were looked at, evenly spread."
+    which = plural(frames, "labelled frame")
+    if found.array.succeeded > MOST:
+        which = f"{which} of {count(found.array.succeeded)}, evenly spread,"
     force = (
         f" The largest force of a frame has the median {number(float(np.median(found.forces)))}{THIN}eV/Å and reaches "
         f"{number(float(found.forces.max()))}{THIN}eV/Å."
@@ -182,8 +185,7 @@ def _labels_figure(found: Labels) -> Figure:
         else ""
     )
     caption = (
-        f"{plural(found.array.succeeded, 'labelled frame')} of {found.array.key}, "
-        f"{number(found.atoms / frames)} atoms each in the mean.{part} Energies from "
+        f"{which} of {found.array.key}, {number(found.atoms / frames)} atoms each in the mean. Energies from "
         f"{number(float(found.energies.min()), 4)} to {number(float(found.energies.max()), 4)}{THIN}eV/atom.{force}"
     )
     name = f"labels{found.array.number}"

@@ -12,7 +12,7 @@ from hpcflow.configuration import read_configuration
 from hpcflow.database.files import write_whole
 from hpcflow.database.journal import Journal
 from hpcflow.engine.collect import collect
-from hpcflow.engine.engine import Engine, look
+from hpcflow.engine.engine import HERE, Engine, look
 from hpcflow.engine.summary import campaign_state
 from hpcflow.errors import UserError
 from hpcflow.report import accuracy, cost, exploration, labelling, outcomes, parity, standing, training
@@ -175,7 +175,7 @@ def _lead(engine: Engine, workflow: str) -> str:
 
 def _facts(engine: Engine) -> list[tuple[str, str]]:
     campaign = engine.state.campaign
-    sites = sorted({job.site for job in campaign.jobs.values()} | {campaign.site})
+    sites = sorted({job.site for job in campaign.jobs.values()} - {HERE} | {campaign.site})
     facts = [("directory", str(engine.campaign)), ("site", sentence([s for s in sites if s]) or "none yet")]
     entries = list(Journal(engine.database.directory).read())
     if entries:

@@ -43,6 +43,24 @@ def test_a_label_campaign_shows_its_labels_times_and_failures(make_campaign: Mak
     assert f"{good} labelled frames of label, 2.00 atoms each in the mean." in page.text
 
 
+ATOM = """1
+Properties=species:S:1:pos:R:3 config_type=IsolatedAtom pbc="F F F"
+Cu 0 0 0
+"""
+
+
+def test_isolated_atoms_are_no_structures_among_the_labels(make_campaign: MakeCampaign) -> None:
+    campaign = make_campaign(
+        yaml="workflow: label\nparameters:\n  structures: start.xyz\n  calculator: ase.calculators.emt.EMT\n"
+    )
+    campaign.write("start.xyz", ATOM + "".join(FRAMES.format(2.2 + 0.1 * k) for k in range(4)))
+    campaign.good("submit", "--yes")
+    campaign.finish()
+    page = written(campaign.directory)
+    assert "4 labelled frames of label, 2.00 atoms each in the mean." in page.text
+    assert page.table("step", "task class")[0][5] == "5"
+
+
 def test_a_map_campaign_shows_times_and_cost(make_campaign: MakeCampaign) -> None:
     campaign = make_campaign(
         yaml="workflow: map\nname: A & <B>\nparameters:\n"
@@ -54,6 +72,7 @@ def test_a_map_campaign_shows_times_and_cost(make_campaign: MakeCampaign) -> Non
     assert page.faults == []
     assert page.text.startswith("A & <B>: report")
     assert page.headings == ["Where it stands", "Time per task", "What it has cost"]
+    assert "site local begun" in page.text
     assert "Time of 5 tasks of map: median" in page.text
     assert page.table("step", "reason")[0][:3] == ["map", "error", "1"]
 
