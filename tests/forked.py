@@ -74,7 +74,7 @@ def run(
             if before is not None:
                 before()
             code = _command(arguments, kill_at, tell)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 a fork must never come back into pytest
             traceback.print_exc()
         finally:
             for stream in (sys.stdout, sys.stderr):

@@ -88,6 +88,10 @@ class ReplaySession:
         if growth and self.accept_growth:
             engine.record("answer", key=spec.key, fingerprint=spec.fingerprint, answer="rerun")
             return
+        self.changes.append((spec.key, spec.fingerprint))
+        known = engine.state.campaign.attention.get(f"changed {spec.key}")
+        if known is not None and engine.state.campaign.changes.get(spec.key) == spec.fingerprint:
+            raise Changed([], known)
         what = "its inputs" if growth else what_changed(describe(engine.path(existing)), spec)
         files = self._changed_files()
         if files:
@@ -97,7 +101,6 @@ class ReplaySession:
             f"  hpcflow submit --rerun {spec.key}   to compute it anew (results that still apply are taken over)\n"
             f"  hpcflow submit --keep {spec.key}    to go on with what there is"
         )
-        self.changes.append((spec.key, spec.fingerprint))
         engine.attention(f"changed {spec.key}", message, step=spec.key, fingerprint=spec.fingerprint)
         raise Changed([], message)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import threading
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def test_a_mistake_in_the_configuration_is_said_before_anything_is_made(
         assert not campaign.database.exists()
 
 
+RESOURCES = "def f(x): return x\ndef flow(run):\n    run.map(f, [1], resources=lambda x: %s)\n"
 FLOWS: dict[str, tuple[str, list[str]]] = {
     "a syntax error": ("def flow(run:\n", ["flow.py, line 1", "SyntaxError"]),
     "a failing import": ("import hpcflow\nimport nonsuch_module\n", ["flow.py, line 2", "nonsuch_module"]),
@@ -104,17 +106,13 @@ FLOWS: dict[str, tuple[str, list[str]]] = {
     "one text for inputs": ("def f(x): return x\ndef flow(run):\n    run.map(f, 'a.xyz')\n", ["hf.frames"]),
     "a number for inputs": ("def f(x): return x\ndef flow(run):\n    run.map(f, 3)\n", ["int"]),
     "an input that is no JSON": ("def f(x): return x\ndef flow(run):\n    run.map(f, [{1, 2}])\n", ["set"]),
-    "a handle as it is": ("def f(x, y=0): return x\ndef flow(run):\n    a = run.map(f, [1])\n"
-                          "    run.map(f, [2], y=a, name='b')\n", ["Handle", ".results()"]),
-    "a missing file": ("import hpcflow as hf\ndef f(x): return x\ndef flow(run):\n"
-                       "    run.map(f, hf.files('rows.txt'))\n", ["rows.txt", "'rows.csv'"]),
-    "resources of an unknown kind": ("def f(x): return x\ndef flow(run):\n"
-                                     "    run.map(f, [1], resources=lambda x: {'nodes': 2})\n", ["nodes", "cores"]),
-    "resources that are no numbers": ("def f(x): return x\ndef flow(run):\n"
-                                      "    run.map(f, [1], resources=lambda x: {'memory': '4GB'})\n",
-                                      ["memory", "4GB"]),
-    "resources that fail": ("def f(x): return x\ndef flow(run):\n"
-                            "    run.map(f, [1], resources=lambda x: x['n'])\n", ["flow.py, line 3", "TypeError"]),
+    "a handle as it is": ("def f(x, y=0): return x\ndef flow(run):\n    run.map(f, [2], y=run.map(f, [1], name='b'))\n",
+                          ["Handle", ".results()"]),
+    "a missing file": ("import hpcflow as hf\ndef f(x): pass\ndef flow(run): run.map(f, hf.files('rows.txt'))\n",
+                       ["rows.txt", "'rows.csv'"]),
+    "resources of an unknown kind": (RESOURCES % "{'nodes': 2}", ["nodes", "cores"]),
+    "resources that are no numbers": (RESOURCES % "{'memory': '4GB'}", ["memory", "4GB"]),
+    "resources that fail": (RESOURCES % "x['n']", ["flow.py, line 3", "TypeError"]),
     "an empty command": ("def flow(run):\n    run.map('  ', [{}])\n", ["command"]),
 }  # fmt: skip
 
@@ -209,12 +207,27 @@ def test_an_account_stays_as_it_was_typed(make_campaign: MakeCampaign) -> None:
 # -- with a database that must stay as it was
 
 
-@pytest.fixture
-def submitted(make_campaign: MakeCampaign) -> Campaign:
-    campaign = make_campaign(FLOW)
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
+    """A campaign that has come to its end."""
+    directory = tmp_path_factory.mktemp("original")
+    campaign = Campaign(directory / "campaign", directory / "home")
+    campaign.write("flow.py", FLOW)
+    campaign.write("hpcflow.yaml", "workflow: flow.py:flow\n")
     campaign.good("submit")
     campaign.finish()
     campaign.poll()
+    return campaign
+
+
+@pytest.fixture
+def submitted(original: Campaign, tmp_path: Path) -> Campaign:
+    """A copy of it that does not know that it is one."""
+    campaign = Campaign(tmp_path / "campaign", tmp_path / "home")
+    shutil.copytree(original.directory, campaign.directory, dirs_exist_ok=True)
+    identity = campaign.database / "campaign.json"
+    identity.write_text(identity.read_text().replace(str(original.directory), str(campaign.directory)))
+    campaign.good("poll")
     return campaign
 
 
@@ -415,7 +428,7 @@ def test_the_name_of_the_campaign_directory_does_not_matter(make_campaign: MakeC
         "@hf.task(keep=['*.txt'])\ndef f(path):\n    open('out.txt', 'w').write('x')\n    return open(path).read()\n"
         "def g(files):\n    return [open(f).read() for f in files]\n"
         "def flow(run):\n    a = run.map(f, hf.files('in put.txt'))\n"
-        "    b = run.call(g, a.files('out.txt'))\n    run.map('cat {path}', hf.files('in put.txt'), name='c')\n    b.result()\n",
+        "    run.call(g, a.files('out.txt')).result()\n    run.map('cat {path}', hf.files('in put.txt'), name='c')\n",
         name=name,
     )
     campaign.write("in put.txt", "content")

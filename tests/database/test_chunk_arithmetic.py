@@ -1,5 +1,7 @@
 """Chunks: every task in exactly one, large first, never more than 16 for a slot."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ def test_chunks_cover_all_tasks_once_and_in_order(total: int, slots: int, smalle
     bounds = chunk_bounds(total, slots, smallest)
     assert bounds[0] == 0
     assert bounds[-1] == total
-    assert all(a < b for a, b in zip(bounds, bounds[1:], strict=False))
+    assert all(a < b for a, b in pairwise(bounds))
 
 
 @given(TOTALS, SLOTS, SMALLEST)
@@ -32,7 +34,7 @@ def test_there_are_at_most_16_chunks_for_each_slot(total: int, slots: int, small
 @given(TOTALS, SLOTS, SMALLEST)
 def test_chunks_shrink_towards_the_end(total: int, slots: int, smallest: int) -> None:
     bounds = chunk_bounds(total, slots, smallest)
-    sizes = [b - a for a, b in zip(bounds, bounds[1:], strict=False)]
+    sizes = [b - a for a, b in pairwise(bounds)]
     assert sizes == sorted(sizes, reverse=True)
 
 
@@ -46,7 +48,7 @@ def test_ranges_and_members_are_inverse(tasks: list[int]) -> None:
     spans = ranges(tasks)
     assert members(spans) == tasks
     assert all(start < stop for start, stop in spans)
-    assert all(a[1] < b[0] for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a[1] < b[0] for a, b in pairwise(spans))
 
 
 @given(st.lists(st.integers(0, 300), unique=True), st.integers(1, 8), st.data())
@@ -68,7 +70,7 @@ def test_equal_work_ends_evenly_with_chunks(total: int) -> None:
     slots = 8
     bounds = chunk_bounds(total, slots)
     busy = [0.0] * slots
-    for size in (b - a for a, b in zip(bounds, bounds[1:], strict=False)):
+    for size in (b - a for a, b in pairwise(bounds)):
         first = busy.index(min(busy))
         busy[first] += size
     assert max(busy) - min(busy) <= max(1, 0.05 * total / slots)

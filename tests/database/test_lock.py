@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,11 +68,10 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lease short enough to wait it out."""
     monkeypatch.setattr(lock_module, "LEASE", 1.0)
     monkeypatch.setattr(lock_module, "BEAT", 0.1)
-    yield
 
 
 def test_it_is_free_again_when_it_was_released(path: Path) -> None:
