@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,20 @@ class Campaign:
             if b"slot" in words:
                 found.append(pid)
         return found
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Nothing of the campaign moves inside the block."""
+        pids = [pid for pid, _ in self.processes()]
+        for number in (signal.SIGSTOP, None, signal.SIGCONT):
+            if number is None:
+                yield
+                continue
+            for pid in pids:
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    pass  # it ended by itself
 
     def end_processes(self) -> None:
         """Kill whatever is left. Twice, for what was being started."""

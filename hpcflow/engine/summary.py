@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from hpcflow.database.state import ArrayState, CampaignState
+from hpcflow.database.state import ArrayState, CampaignState, WorkerState
 from hpcflow.engine.engine import Engine
 
 EXIT_CODES = {"done": 0, "running": 3, "waiting": 3, "attention": 4}
@@ -19,8 +19,17 @@ def campaign_state(campaign: CampaignState) -> str:
         return "attention"
     if campaign.finished:
         return "done"
-    workers = (w for a in campaign.arrays.values() for w in a.workers.values())
-    return "running" if any(w.hello and w.job and not w.settled and not w.goodbye for w in workers) else "waiting"
+    return "running" if any(running_workers(array) for array in campaign.arrays.values()) else "waiting"
+
+
+def running_workers(array: ArrayState) -> list[WorkerState]:
+    """Workers that have begun and, as far as is known, not ended."""
+    return [
+        worker
+        for name, worker in array.workers.items()
+        if worker.job and worker.hello and not worker.settled and not worker.goodbye
+        if name not in array.closed or worker.woke
+    ]
 
 
 def summarize(engine: Engine) -> dict[str, Any]:
@@ -58,7 +67,7 @@ def summarize(engine: Engine) -> dict[str, Any]:
 
 def _array(engine: Engine, array: ArrayState) -> dict[str, Any]:
     campaign = engine.state.campaign
-    workers = [w for w in array.workers.values() if w.job]
+    workers = running_workers(array)
     return {
         "number": array.number,
         "name": array.key,
@@ -69,8 +78,8 @@ def _array(engine: Engine, array: ArrayState) -> dict[str, Any]:
         "succeeded": array.succeeded,
         "failed": array.failed,
         "unfinished": array.open,
-        "running_workers": sum(1 for w in workers if w.hello and not w.settled and not w.goodbye),
-        "in_flight": sum(len(f.tasks) for w in workers if not w.settled for f in w.flight.values()),
+        "running_workers": len(workers),
+        "in_flight": sum(len(flight.tasks) for worker in workers for flight in worker.flight.values()),
         "mean_seconds": array.seconds / array.succeeded if array.succeeded else None,
         "last_words": {name: array.closed[name] for name in list(array.closed)[-5:]},
         "jobs": [
