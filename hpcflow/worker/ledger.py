@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from hpcflow.worker.flight import Work
 from hpcflow.worker.recordfile import RecordFile
-from hpcflow.worker.slots import Work
 from hpcflow.worker.verdict import alike
 
 HOLD = 2.0
@@ -82,7 +82,7 @@ class Ledger:
         """
         if self._first is not None and len(self._first) < FIRST:
             if header["reason"] == "error" and not stopped:
-                self._first.append((header["task"], alike(header["message"])))
+                self._first.append((header["task"], header["message"]))
             else:
                 self._first = None
         if header["reason"] == "error":
@@ -90,11 +90,13 @@ class Ledger:
         else:
             self._fail(header, output)
 
-    def broken(self) -> list[int]:
-        """Return the first tasks if they all failed alike, else nothing."""
+    def broken(self) -> tuple[list[int], str]:
+        """Return the first tasks and their message if all of them failed alike, else nothing."""
         if self._first is None or len(self._first) < FIRST:
-            return []
-        return [task for task, _ in self._first] if len({text for _, text in self._first}) == 1 else []
+            return [], ""
+        tasks = [task for task, _ in self._first]
+        messages = [message for _, message in self._first]
+        return (tasks, messages[0]) if len(set(map(alike, messages))) == 1 else ([], "")
 
     @property
     def waiting(self) -> bool:

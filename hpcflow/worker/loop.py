@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import selectors
 import signal
 import time
-from typing import Any, Union
+from typing import Any
 
 from hpcflow.worker.arguments import Options
 from hpcflow.worker.array import Array, InputChanged
 from hpcflow.worker.commands import BadCommand
+from hpcflow.worker.commandslot import CommandSlot
 from hpcflow.worker.directories import Attempts
 from hpcflow.worker.estimate import BATCH, HAND_OVER, Durations, HandOver
-from hpcflow.worker.ledger import Ledger, as_unfinished
+from hpcflow.worker.flight import Work, ask, press
+from hpcflow.worker.judge import Judge, Slot
+from hpcflow.worker.ledger import Ledger
 from hpcflow.worker.memory import Kills
 from hpcflow.worker.messages import BATCH_FAILED, CANNOT_START, READY, RECORD, TERMINATED, Message
 from hpcflow.worker.orphans import Orphans
 from hpcflow.worker.processes import ended, send
+from hpcflow.worker.pythonslot import PythonSlot
 from hpcflow.worker.recordfile import RecordFile
-from hpcflow.worker.slots import CommandSlot, PythonSlot, Work, ask, press
+from hpcflow.worker.signals import Signals
 from hpcflow.worker.supply import Supply
-from hpcflow.worker.verdict import CHECKPOINTED, STOP_SIGNALS, say, stopped
-
-Slot = Union[PythonSlot, CommandSlot]
+from hpcflow.worker.verdict import say, stopped
 
 PATIENCE = 30.0
 """Seconds to wait for room on a full disk, at most."""
@@ -38,31 +39,8 @@ MANY = 50
 """Tasks are short if a slot still has so many of its hand-over."""
 
 
-class Signals:
-    """Notes signals, and wakes up the loop."""
-
-    def __init__(self) -> None:
-        self.fd, writing = os.pipe()
-        os.set_blocking(self.fd, False)
-        os.set_blocking(writing, False)
-        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        self._noted: list[int] = []
-        for number in (*STOP_SIGNALS, signal.SIGCHLD):
-            if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:  # nohup stays nohup
-                signal.signal(number, lambda noted, frame: self._noted.append(noted))
-
-    def take(self) -> list[int]:
-        """Return the signals noted since the last call."""
-        try:
-            os.read(self.fd, 4096)
-        except BlockingIOError:
-            return []
-        noted, self._noted[:] = self._noted[:], []
-        return noted
-
-
 class Loop:
-    """The loop of one worker. ``run`` returns the reason for leaving.
+    """The loop of one worker. After ``run``, ``reason`` and ``message`` say why it left.
 
     Parameters
     ----------
@@ -101,21 +79,22 @@ class Loop:
         self.durations = durations
         self.attempts = attempts
         self.orphans = orphans
-        self.kills = kills
         self.signals = signals
         self.guard = guard
         self.ledger = Ledger(file, array.count)
+        self.judge = Judge(options, bool(array.function.get("checkpoint")), attempts, self.ledger, kills, durations)
         self.stop_at = options.end - options.margin if options.end else math.inf
         self.reason = ""
         self.message = ""
         self.output = b""
+        """What a slot printed that could not start."""
         self.broken: list[int] = []
+        """The first tasks, if all of them failed alike."""
         self._batch = bool(array.function.get("batch")) and not attempts.needed
         self._sizes = HandOver(BATCH if self._batch else HAND_OVER)
         self._failed_starts = 0
         self._late = False
         self._next_beat = time.monotonic() + options.beat
-        self._kills_at_start: dict[int, int] = {}
         self._sweep_due = False
         self._gather = False
         self._selector = selectors.DefaultSelector()
@@ -146,6 +125,7 @@ class Loop:
             if self._sweep_due:
                 self._sweep()
             self._timers()
+            self._blame()
         self.ledger.release(math.inf)
         self._end_all()
         if not self.reason:
@@ -197,17 +177,17 @@ class Loop:
         if not self.file.flush():  # nobody could tell what it was doing
             self.supply.put_back(works)
             return
-        self._kills_at_start[slot.number] = self.kills.count()
+        self.judge.starts(slot)
         if isinstance(slot, PythonSlot):
             slot.give(works)
             return
         try:
             slot.give(works)
         except (InputChanged, BadCommand, OSError, ValueError) as error:
-            header = self._header(slot, works[0], f"{type(error).__name__}: {error}")
+            header = self.judge.header(slot, works[0], f"{type(error).__name__}: {error}")
             header["reason"] = getattr(error, "hpcflow_reason", "error")
             slot.flight.works.clear()
-            self._fail(slot, works[0], header, b"", stopped=False)
+            self.judge.failed(slot, works[0], header, b"", stopped=False)
             slot.tidy()
 
     def _start(self, slot: PythonSlot) -> None:
@@ -259,10 +239,10 @@ class Loop:
             output = slot.output_of_task()
             header = json.loads(message.body)
             if header["state"] == "unfinished" and flight.asked != "timeout":
-                self._unfinished(work, header)
+                self.judge.unfinished(work, header)
             else:
                 header.setdefault("reason", "error")
-                self._fail(slot, work, header, output, stopped=False)
+                self.judge.failed(slot, work, header, output, stopped=False)
             self._next(slot, message.ended)
 
     def _terminated(self, slot: PythonSlot, header: dict[str, Any]) -> None:
@@ -279,7 +259,7 @@ class Loop:
         else:
             self.supply.put_back(works[1:])
             header.update(message=say(-signal.SIGTERM), reason="error", exit=-signal.SIGTERM)
-            self._fail(slot, works[0], header, output, stopped=True)
+            self.judge.failed(slot, works[0], header, output, stopped=True)
 
     def _together(self, slot: PythonSlot, works: list[Work]) -> bool:
         """Return whether tasks died as one batch, so that each has to show alone what it does."""
@@ -317,7 +297,9 @@ class Loop:
             if isinstance(slot, PythonSlot):
                 self._slot_died(slot)
             else:
-                self._command_ended(slot)
+                code = slot.bury()
+                self.judge.command_ended(slot, slot.flight.works.popleft(), code)
+                slot.tidy()
 
     def _slot_died(self, slot: PythonSlot) -> None:
         for message in slot.read_answers():
@@ -343,83 +325,18 @@ class Loop:
             self.supply.put_back(works, alone=True)
             return
         self.supply.put_back(works[1:])
-        header = self._header(slot, works[0], say(code))
+        header = self.judge.header(slot, works[0], say(code))
         header["exit"] = code
-        self._fail(slot, works[0], header, output, stopped(code))
-
-    def _command_ended(self, slot: CommandSlot) -> None:
-        code = slot.bury()
-        flight = slot.flight
-        work = flight.works.popleft()
-        if code == 0 and not flight.asked:
-            try:
-                self._command_succeeded(slot, work)
-            except OSError as error:
-                header = self._header(slot, work, f"{type(error).__name__}: {error}")
-                self._fail(slot, work, header, slot.output_since_mark(), stopped=False)
-        elif code == CHECKPOINTED and self.array.function.get("checkpoint") and flight.asked != "timeout":
-            self._unfinished(work, self._header(slot, work, ""))
-        else:
-            last = slot.last_error()
-            header = self._header(slot, work, f"{say(code)}: {last}" if last else say(code))
-            header["exit"] = code
-            self._fail(slot, work, header, slot.output_since_mark(), stopped(code))
-        slot.tidy()
-
-    def _command_succeeded(self, slot: CommandSlot, work: Work) -> None:
-        header = self._header(slot, work, "")
-        header["state"] = "succeeded"
-        del header["reason"], header["message"]
-        payload = json.dumps({"exit_status": 0, "stdout": slot.printed()}, separators=(",", ":")).encode()
-        header["result"] = len(payload)
-        if self.attempts.needed:
-            files = self.attempts.keep(work.task, work.attempt)
-            if files:
-                header["files"] = files
-        self.ledger.success(header, payload)
-        self.durations.add(header["seconds"])
-
-    # What is written down about a task without a result
-
-    def _header(self, slot: Slot, work: Work, message: str) -> dict[str, Any]:
-        """Return the header of a task that failed with an error just now."""
-        return {
-            "kind": "task",
-            "list": work.list.number,
-            "task": work.task,
-            "attempt": work.attempt,
-            "state": "failed",
-            "slot": slot.number,
-            "start": round(slot.flight.started, 3),
-            "seconds": round(time.monotonic() - slot.flight.began, 6),
-            "reason": "error",
-            "message": message,
-        }
-
-    def _unfinished(self, work: Work, header: dict[str, Any]) -> None:
-        self.attempts.discard(work.task, work.attempt)
-        self.ledger.unfinished(as_unfinished(header))
-
-    def _fail(self, slot: Slot, work: Work, header: dict[str, Any], output: bytes, stopped: bool) -> None:
-        """Write down a failure, unless the worker itself is what ended the task."""
-        asked = slot.flight.asked
-        if asked == "stop" and header["reason"] != "input changed":
-            self._unfinished(work, header)
-            return
-        header["state"] = "failed"
-        if asked == "timeout":
-            bound = f"{self.options.task_walltime:g} s"
-            header.update(reason="timeout", message=f"stopped after {bound}, the bound of a task")
-        elif header["reason"] == "error" and self.kills.count() > self._kills_at_start.get(slot.number, 0):
-            header["reason"] = "oom"
-        self.attempts.discard(work.task, work.attempt)
-        self.ledger.failure(header, output, stopped)
-        broken = self.ledger.broken()
-        if broken and not self.reason:
-            self.broken = broken
-            self._stop("broken", header["message"])
+        self.judge.failed(slot, works[0], header, output, stopped(code))
 
     # Stopping
+
+    def _blame(self) -> None:
+        """Leave if the first tasks say that this worker, and not they, is at fault."""
+        tasks, message = self.ledger.broken()
+        if tasks and not self.reason:
+            self.broken = tasks
+            self._stop("broken", message)
 
     def _stop(self, reason: str, message: str) -> None:
         """Start no task any more, and ask those that run to stop."""

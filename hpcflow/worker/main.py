@@ -16,13 +16,17 @@ from hpcflow.worker import arguments, memory, resources
 from hpcflow.worker.arguments import Options
 from hpcflow.worker.array import Array
 from hpcflow.worker.claims import Board
+from hpcflow.worker.commandslot import CommandSlot
 from hpcflow.worker.directories import Attempts, remove
 from hpcflow.worker.estimate import Durations
-from hpcflow.worker.loop import Loop, Signals, Slot
+from hpcflow.worker.flight import Setup
+from hpcflow.worker.judge import Slot
+from hpcflow.worker.loop import Loop
 from hpcflow.worker.orphans import Orphans, start_ticks
 from hpcflow.worker.processes import Guard, adopt_orphans
+from hpcflow.worker.pythonslot import PythonSlot
 from hpcflow.worker.recordfile import RecordFile
-from hpcflow.worker.slots import CommandSlot, PythonSlot, Setup
+from hpcflow.worker.signals import Signals
 from hpcflow.worker.supply import Supply
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"

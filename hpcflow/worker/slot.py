@@ -240,7 +240,7 @@ class Slot:
     def _print_traceback(self, error: BaseException) -> None:
         self._flush()
         trace = error.__traceback__
-        while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
+        while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(__package__ + "."):
             trace = trace.tb_next  # our own frames say nothing about the task
         text = "".join(traceback.format_exception(type(error), error, trace))
         self._write(self.output, text.encode("utf-8", "backslashreplace"))

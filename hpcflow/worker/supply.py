@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from hpcflow.worker.claims import Board
 from hpcflow.worker.estimate import Durations
-from hpcflow.worker.slots import Work
+from hpcflow.worker.flight import Work
 
 PAUSE = 1.0
 """Seconds after which a worker whose slots are partly busy looks again for chunks."""

@@ -122,7 +122,7 @@ def test_an_exception_fails_its_task_and_no_other(array):
     assert bad["message"] == "ZeroDivisionError: division by zero"
     assert bad.output.startswith("about to 0\nTraceback (most recent call last):")
     assert "about to 2" not in bad.output
-    assert "slot.py" not in bad.output
+    assert "hpcflow/worker" not in bad.output
     assert "output" not in good
 
 
