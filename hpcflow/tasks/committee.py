@@ -77,7 +77,6 @@ class Committee:
 
         if not paths:
             raise ValueError("a committee needs at least one model file")
-        torch.set_num_threads(max(1, int(os.environ.get("HPCFLOW_CORES", "1"))))
         self.device = pick_device(device)
         # weights_only=False: MACE saves whole modules. The caller vouches for the files.
         self._models = [torch.load(path, map_location=self.device, weights_only=False) for path in paths]

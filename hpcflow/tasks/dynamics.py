@@ -224,7 +224,8 @@ class OpenMMDynamics(_Parts):
         self._integrator = mm.LangevinMiddleIntegrator(
             conditions.temperature, conditions.friction * 1000.0, conditions.timestep / 1000.0
         )
-        self._integrator.setRandomNumberSeed(conditions.seed)
+        seed = max(1, conditions.seed)  # OpenMM takes 0 for a wish to be surprised
+        self._integrator.setRandomNumberSeed(seed)
         self._context = mm.Context(system, self._integrator, mm.Platform.getPlatformByName("Reference"))
         self._length = unit.angstrom
         self._velocity = unit.angstrom / unit.picosecond
@@ -232,7 +233,7 @@ class OpenMMDynamics(_Parts):
         if atoms.has("momenta"):
             self._context.setVelocities(_velocities(atoms) / 10)
         else:
-            self._context.setVelocitiesToTemperature(conditions.temperature, conditions.seed)
+            self._context.setVelocitiesToTemperature(conditions.temperature, seed)
 
     def step(self) -> None:
         if self._barostat is not None:
