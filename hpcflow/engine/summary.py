@@ -55,8 +55,9 @@ def summarize(engine: Engine) -> dict[str, Any]:
         "arrays": [_array(engine, a) for a in arrays],
         "attention": dict(campaign.attention),
         "cost": {
-            "core_hours": sum(a.core_seconds for a in everything) / 3600,
-            "wasted_core_hours": sum(a.wasted for a in everything) / 3600,
+            # Rounded: in another order the same numbers have another sum.
+            "core_hours": round(sum(a.core_seconds for a in everything) / 3600, 9),
+            "wasted_core_hours": round(sum(a.wasted for a in everything) / 3600, 9),
             "repeated_tasks": sum(a.repeated for a in everything),
         },
         "settings": dict(campaign.settings),
@@ -80,7 +81,7 @@ def _array(engine: Engine, array: ArrayState) -> dict[str, Any]:
         "unfinished": array.open,
         "running_workers": len(workers),
         "in_flight": sum(len(flight.tasks) for worker in workers for flight in worker.flight.values()),
-        "mean_seconds": array.seconds / array.succeeded if array.succeeded else None,
+        "mean_seconds": round(array.seconds / array.succeeded, 9) if array.succeeded else None,
         "last_words": {name: array.closed[name] for name in list(array.closed)[-5:]},
         "jobs": [
             {
