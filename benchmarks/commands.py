@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from benchmarks.made_up import finished
@@ -28,10 +30,9 @@ def measure() -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         done = Path(name) / "done"
         finished(done, TASKS)
-        rows += _against_nothing(
-            "status, finished, 1,000,000 tasks", Command(done, ["status"]), "0.3 s", memory="200 MB"
-        )
-        rows += _against_nothing("poll, finished, 1,000,000 tasks", Command(done, ["poll"]), "12 ×")
+        what = f"finished, {TASKS:,} tasks"
+        rows += _against_nothing(f"status, {what}", Command(done, ["status"]), "0.3 s", memory="200 MB")
+        rows += _against_nothing(f"poll, {what}", Command(done, ["poll"]), "12 ×")
         live = Path(name) / "live"
         live.mkdir()
         (live / "hpcflow.yaml").write_text(SLEEPING)
@@ -42,14 +43,26 @@ def measure() -> list[Row]:
             rows += _against_nothing("poll, tasks at work", poll, "12 ×")
             rows += _traced("poll, tasks at work", poll)
         finally:
-            Command(live, ["cancel"]).run()
+            _end(live)
     return rows
+
+
+def _end(live: Path) -> None:
+    """Cancel, and wait until the workers have written their last word, or their directory could not be removed."""
+    Command(live, ["cancel"]).run()
+    for _ in range(300):
+        Command(live, ["poll"]).run()
+        arrays = json.loads(Command(live, ["status", "--json"]).run())["arrays"]
+        if not any(array["running_workers"] for array in arrays):
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"{live}: workers do not end")
 
 
 def _against_nothing(what: str, command: Command, goal: str, memory: str = "") -> list[Row]:
     command.run()  # what is written once, such as compiled modules and the cache of the site, is there afterwards
-    time, nothing = best([command.run, command.empty], ROUNDS)
-    rows = [Row(what, f"{1000 * time:.0f} ms", f"python -c pass: {1000 * nothing:.0f} ms", time / nothing, goal)]
+    took, nothing = best([command.run, command.empty], ROUNDS)
+    rows = [Row(what, f"{1000 * took:.0f} ms", f"python -c pass: {1000 * nothing:.0f} ms", took / nothing, goal)]
     if memory:
         rows.append(Row(f"{what}: memory", f"{command.peak():.0f} MB", goal=memory))
     return rows
