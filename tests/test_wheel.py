@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHIPPED = ("sites", "templates", "examples")
+SHIPPED = ("sites", "templates", "examples", "containers")
 
 
 @pytest.fixture(scope="module")

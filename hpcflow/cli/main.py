@@ -29,6 +29,7 @@ VERBS = {
     "report": "write the report of the campaign, one HTML file",
     "cron": "poll from cron until the campaign is done",
     "sites": "machines: list, show, render scripts",
+    "containers": "images: list, build, pull",
 }
 
 

@@ -18,12 +18,15 @@ def job_script(engine: Engine, array: ArrayState, job: JobState) -> str:
     UserError
         If the site or a template asks for something that cannot be.
     """
+    from hpcflow.sites.images import known_of
     from hpcflow.sites.scripts import Script, render
 
+    site = engine.site(job.site)
     path = engine.path(array)
+    name = "default" if array.call else array.task_class
     return render(
-        engine.site(job.site),
-        "default" if array.call else array.task_class,
+        site,
+        name,
         Script(
             token=job.token,
             title=array.key,
@@ -34,6 +37,7 @@ def job_script(engine: Engine, array: ArrayState, job: JobState) -> str:
             log=log_directory(engine, array),
             resources=job.resources,
             request=job.request,
+            image=known_of(site, name, str(engine.campaign)),
         ),
         engine.campaign,
     )

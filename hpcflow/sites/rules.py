@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import datetime
 import os
+import platform
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from hpcflow.containers import how_to_make
 from hpcflow.errors import UserError
+from hpcflow.sites.images import architecture, local_path, missing_bytes
 from hpcflow.sites.layers import ACCOUNT_VARIABLE, site_document
 from hpcflow.sites.options import LAUNCHER_WORDS, WORDS, resolve_options, unknown_words
 from hpcflow.sites.quantities import duration_text
-from hpcflow.sites.schema import Options, Queue, Site, TaskClass
+from hpcflow.sites.schema import Options, Queue, Runtime, Site, TaskClass
 from hpcflow.sites.shape import Shape, fit
 from hpcflow.sites.shipped import user
 from hpcflow.sites.yaml_reader import Document, KeyPath, dotted
 
 Problem = tuple[KeyPath, str]
 """The key to change, and what is wrong with it."""
-
-IMAGE_FILES = ("apptainer", "singularity", "charliecloud")
-"""Engines whose images are files or directories, unless they are named by a URL."""
 
 HIDE_THE_ENVIRONMENT = ("--cleanenv", "-e", "--containall", "-C")
 
@@ -202,16 +202,30 @@ def _container(site: Site, name: str, task_class: TaskClass) -> Iterator[Problem
     if hiding and container.wraps == "worker":
         text = f"a worker in a container needs the variables of its job, which {hiding[0]} hides from it."
         yield ("container", "options"), f"class {name}: {text}"
-    image = os.path.expanduser(os.path.expandvars(container.image))
-    if runtime.engine not in IMAGE_FILES or "$" in image or ":/" in image:
-        return  # only the node, or a registry, can tell
-    if not os.path.exists(image):
-        yield (*here, "image"), f"class {name}: there is no image {image}."
+    image = local_path(runtime, container, site.campaign)
+    if image is not None:
+        for problem in _image(site, task_class, runtime, image):
+            yield (*here, "image"), f"class {name}: {problem}"
+
+
+def _image(site: Site, task_class: TaskClass, runtime: Runtime, image: Path) -> Iterator[str]:
+    """Yield what is wrong with an image that can be looked at from here."""
     places = [os.path.realpath(os.path.expandvars(place)) for place in runtime.image_on]
     real = os.path.realpath(image)
     if places and not any(os.path.commonpath([real, place]) == place for place in places):
         allowed = " or ".join(runtime.image_on)
-        yield (
-            (*here, "image"),
-            f"class {name}: images must lie below {allowed} on {site.name}, not at {real}.",
-        )
+        yield f"images must lie below {allowed} on {site.name}, not at {real}."
+    if not os.path.exists(image):
+        yield f"there is no image {image}. {how_to_make(image)}"
+        return
+    try:
+        missing, made_for = missing_bytes(image), architecture(image)
+    except OSError as error:
+        yield f"the image {image} cannot be read: {error.strerror}."
+        return
+    if missing:
+        yield f"the image {image} is not whole, {missing} bytes are missing. Copy it again, or make it anew."
+    node = site.node_of(task_class)
+    runs_on = node.arch if node else platform.machine() if site.scheduler.kind == "local" else None
+    if made_for and runs_on and made_for != runs_on:
+        yield f"the image {image} is for {made_for}, and it would run on {runs_on}. Build it on such a machine."

@@ -21,6 +21,7 @@ import jinja2
 
 from hpcflow.errors import UserError, nearest
 from hpcflow.sites.containers import around_command, around_worker
+from hpcflow.sites.images import Known
 from hpcflow.sites.options import Words, directives, fill, option_words, resolve_options
 from hpcflow.sites.schema import Environment, Site, TaskClass
 from hpcflow.sites.shape import Shape
@@ -57,6 +58,8 @@ class Script:
     """Run instead of a worker, if given: shell text, one piece per line."""
     interpreter: str = sys.executable
     """Runs the worker where neither class nor container says otherwise."""
+    image: Known | None = None
+    """What is known of the image of the class, for the records."""
 
 
 def render(site: Site, class_name: str, script: Script, campaign: Path | None = None) -> str:
@@ -88,6 +91,9 @@ def render(site: Site, class_name: str, script: Script, campaign: Path | None = 
         "log": str(script.log),
         "environment": [*_steps(site.environment), *_steps(task_class.environment)],
         "threads": shape.threads if shape.ranks > 1 else None,
+        "image": task_class.container.image if task_class.container and not script.command else None,
+        "image_digest": script.image.digest if script.image else None,
+        "image_stamp": script.image.stamp if script.image else None,
         "worker": script.command or _worker(site, task_class, shape, script),
         "nodes": shape.nodes,
         "fan_out": shape.nodes > 1 and not shape.span and not script.command,

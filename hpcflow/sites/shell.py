@@ -14,7 +14,9 @@ def literal(text: str) -> str:
 
 
 def expanded(text: str) -> str:
-    """Return ``text`` as one word in which ``$NAME`` and ``$(command)`` are expanded."""
+    """Return ``text`` as one word in which ``$NAME``, ``$(command)`` and ``~/`` in front are expanded."""
+    if text.startswith("~/"):
+        text = "$HOME" + text[1:]  # inside of quotes a shell leaves it alone
     return text if _PLAIN.match(text) else '"' + text.replace('"', '\\"') + '"'
 
 

@@ -9,7 +9,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def shipped(kind: str) -> Path:
-    """Return the directory of the shipped ``sites`` or ``templates``.
+    """Return the directory of the shipped ``sites``, ``templates`` or ``containers``.
 
     In an installed package they lie inside of it; in a checkout, at its top.
     """

@@ -11,8 +11,10 @@ from hpcflow.worker.commandslot import CommandSlot
 from hpcflow.worker.directories import Attempts
 from hpcflow.worker.estimate import Durations
 from hpcflow.worker.flight import Work
+from hpcflow.worker.image import short_digest
 from hpcflow.worker.ledger import Ledger, as_unfinished
 from hpcflow.worker.memory import Kills
+from hpcflow.worker.output import Ring
 from hpcflow.worker.pythonslot import PythonSlot
 from hpcflow.worker.verdict import CHECKPOINTED, say, stopped
 
@@ -48,6 +50,8 @@ class Judge:
         self._kills = kills
         self._durations = durations
         self._kills_before: dict[int, int] = {}
+        self._successes: list[tuple[Work, dict[str, Any], Ring]] = []
+        self._image = short_digest(options.job)
 
     def starts(self, slot: Slot) -> None:
         """A slot is about to be given tasks."""
@@ -57,11 +61,7 @@ class Judge:
         """A command ended with an exit status, or minus a signal."""
         asked = slot.flight.asked
         if code == 0 and not asked:
-            try:
-                self._command_succeeded(slot, work)
-            except OSError as error:  # what it was to keep cannot be read
-                header = self.header(slot, work, f"{type(error).__name__}: {error}")
-                self.failed(slot, work, header, slot.output_since_mark(), stopped=False)
+            self._successes.append((work, self.header(slot, work, ""), slot.printed))
         elif code == CHECKPOINTED and self._checkpoint and asked != "timeout":
             self.unfinished(work, self.header(slot, work, ""))
         else:
@@ -70,18 +70,24 @@ class Judge:
             header["exit"] = code
             self.failed(slot, work, header, slot.output_since_mark(), stopped(code))
 
-    def _command_succeeded(self, slot: CommandSlot, work: Work) -> None:
-        header = self.header(slot, work, "")
-        header["state"] = "succeeded"
-        del header["reason"], header["message"]
-        payload = json.dumps({"exit_status": 0, "stdout": slot.printed()}, separators=(",", ":")).encode()
-        header["result"] = len(payload)
-        if self._attempts.needed:
-            files = self._attempts.keep(work.task, work.attempt)
+    def write_successes(self) -> None:
+        """Write down the commands that succeeded: done when their slots are busy again, it costs no time."""
+        for work, header, printed in self._successes:
+            try:
+                files = self._attempts.keep(work.task, work.attempt) if self._attempts.needed else []
+            except OSError as error:  # what it was to keep cannot be read
+                header["message"] = f"{type(error).__name__}: {error}"
+                self._ledger.failure(header, printed.content(), stopped=False)
+                continue
+            text = printed.content().decode("utf-8", "replace")
+            payload = json.dumps({"exit_status": 0, "stdout": text}, separators=(",", ":")).encode()
+            header.update(state="succeeded", result=len(payload))
+            del header["reason"], header["message"]
             if files:
                 header["files"] = files
-        self._ledger.success(header, payload)
-        self._durations.add(header["seconds"])
+            self._ledger.success(header, payload)
+            self._durations.add(header["seconds"])
+        self._successes.clear()
 
     def header(self, slot: Slot, work: Work, message: str) -> dict[str, Any]:
         """Return the header of a task that failed with an error just now."""
@@ -96,6 +102,7 @@ class Judge:
             "seconds": round(time.monotonic() - slot.flight.began, 6),
             "reason": "error",
             "message": message,
+            **self._image,
         }
 
     def unfinished(self, work: Work, header: dict[str, Any]) -> None:

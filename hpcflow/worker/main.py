@@ -20,6 +20,7 @@ from hpcflow.worker.commandslot import CommandSlot
 from hpcflow.worker.directories import Attempts, remove
 from hpcflow.worker.estimate import Durations
 from hpcflow.worker.flight import Setup
+from hpcflow.worker.image import image_of
 from hpcflow.worker.judge import Slot
 from hpcflow.worker.loop import Loop
 from hpcflow.worker.orphans import Orphans, start_ticks
@@ -155,6 +156,7 @@ def _hello(options: Options, name: str, slots: int) -> dict[str, Any]:
         "resources": options.resources,
         "python": platform.python_version(),
         "beat": options.beat,
+        **image_of(options.job),
     }
 
 

@@ -22,6 +22,7 @@ from hpcflow.database import records
 from hpcflow.worker.array import Array
 from hpcflow.worker.directories import Attempts, Scratch
 from hpcflow.worker.functions import Function, encode_output
+from hpcflow.worker.image import short_digest
 from hpcflow.worker.messages import (
     BATCH_FAILED,
     CANNOT_START,
@@ -87,6 +88,7 @@ class Slot:
         self.answers = answers
         self.mark = mark
         self.task_walltime = task_walltime
+        self.image = short_digest(worker)
         self.pid = os.getpid()
         self.output = os.dup(1)  # a task may point 1 and 2 elsewhere
         self.streams = (sys.stdout, sys.stderr)
@@ -146,6 +148,7 @@ class Slot:
             "slot": self.number,
             "start": round(time.time(), 3),
             "seconds": 0.0,
+            **self.image,
         }
         begun = time.perf_counter()
         error: BaseException | None = None

@@ -33,6 +33,8 @@ hpcflow_words() {
 }
 cd -- /scratch/project/campaign || hpcflow_failed 'cd (into the campaign)'
 export OMP_NUM_THREADS=1
+# For the records: job, digest and name of the image.
+export HPCFLOW_IMAGE="hf003k7w2m9x4q1 - $WORK/images/cp2k.sif"
 # srun does not take this from the job's own options.
 [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 

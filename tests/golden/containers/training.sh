@@ -22,6 +22,8 @@ hpcflow_failed() {
   exit 78
 }
 cd -- /scratch/project/campaign || hpcflow_failed 'cd (into the campaign)'
+# For the records: job, digest and name of the image.
+export HPCFLOW_IMAGE="hf003k7w2m9x4q1 - /images/MACE 1.sif"
 # srun does not take this from the job's own options.
 [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 
