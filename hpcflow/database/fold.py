@@ -199,6 +199,16 @@ def _refused(state: State, entry: Entry) -> None:
     job.ended = True
 
 
+def _dismissed(state: State, entry: Entry) -> None:
+    job = state.campaign.jobs[entry["job"]]
+    job.dismissed = sorted({*job.dismissed, *members(entry["elements"])})
+
+
+def _never_started(state: State, entry: Entry) -> None:
+    job = state.campaign.jobs[entry["job"]]
+    job.ends.update({int(index): ending for index, ending in entry["ends"].items()})
+
+
 def _ended(state: State, entry: Entry) -> None:
     job = state.campaign.jobs[entry["job"]]
     if job.array in state.campaign.arrays:
@@ -286,6 +296,8 @@ _RULES: dict[str, Callable[[State, Entry], None]] = {
     "intent": _intent,
     "submitted": _submitted,
     "refused": _refused,
+    "dismissed": _dismissed,
+    "never_started": _never_started,
     "ended": _ended,
     "freeze": _freeze,
     "answer": _answer,

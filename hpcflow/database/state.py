@@ -183,6 +183,10 @@ class JobState(msgspec.Struct):
     """The scheduler's words on why elements wait or are held."""
     absent: dict[int, float] = {}
     """Since when each element is missing from good listings."""
+    dismissed: list[int] = []
+    """Elements that hpcflow itself has cancelled."""
+    ends: dict[int, str] = {}
+    """What the scheduler said of elements that ended before a worker could start."""
     misses: int = 0
     """Good listings, a settle time apart, that knew nothing of an unanswered intent."""
 
@@ -246,6 +250,8 @@ class CampaignState(msgspec.Struct):
     """Elements of this user, of any campaign, in the queue of each site: listed, or submitted since."""
     full: dict[str, tuple[float, int]] = {}
     """By site: when its scheduler last had no room, and how many elements were there then."""
+    asked: dict[str, float] = {}
+    """When the accounting of each site was last asked."""
     told: list[str] = []
     """What the last tick found to be so and said, not to be said again."""
     unknown: dict[str, int] = {}

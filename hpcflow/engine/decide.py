@@ -31,12 +31,13 @@ from hpcflow.database.state import (
     members,
     ranges,
 )
+from hpcflow.engine.endings import hold_cancelled, needs_explanation, why_gone
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.escalation import more_memory, more_walltime, next_request
 from hpcflow.engine.finish import finish_array
 from hpcflow.engine.observe import element_is_gone, worker_is_gone
 from hpcflow.engine.width import most_workers, slots_per_worker, unclaimed
-from hpcflow.schedulers.base import Cause, Element, SchedulerError, State
+from hpcflow.schedulers.base import State
 
 DEFAULT_RETRIES = {"error": 1, "timeout": 0, "oom": 3, "lost": 1, "unconverged": 0, "walltime": 3}
 """Attempts that follow a counted failure, by its reason."""
@@ -89,45 +90,36 @@ def _take_back(engine: Engine, array: ArrayState, gone: list[tuple[str, WorkerSt
         if claim[0] in array.lists:
             owned.setdefault(claim_owner(path, claim), []).append(claim)
     lists: dict[int, dict[str, Any]] = {}
-    causes = _causes(engine, array, [(n, w) for n, w in gone if not w.goodbye and n not in array.closed])
+    jobs = {job.token: job for job in engine.state.campaign.jobs.values()}
+    ends: Counter[str] = Counter()
     for name, worker in gone:
+        job = jobs.get(worker.job)
+        unexplained = name not in array.closed and needs_explanation(engine, worker, job)
+        explanation = why_gone(engine, worker, job) if unexplained else None
+        if unexplained and explanation is None:
+            continue  # the scheduler may still explain it; until then it is not closed
         left: list[int] = []
         for number, chunk in owned.get(name, ()):
             content = lists.setdefault(number, {}) or read_list(path, number)
             lists[number] = content
             left += [t for t in tasks_of(content, chunk) if _is_out(engine, array, t, content)]
         in_flight = {t for flight in worker.flight.values() for t in flight.tasks[:1]}.intersection(left)
-        if not worker.goodbye and name not in array.closed:
-            if name not in causes:
-                continue  # accounting may still explain it; until then it is not closed
-            _close(engine, array, name, worker, causes[name], in_flight)
-        reason = worker.goodbye or array.closed[name]
+        if explanation is not None and explanation[0] != worker.goodbye:
+            cause, evidence = explanation
+            charged = {} if cause in NOT_CHARGED else {str(task): cause for task in sorted(in_flight)}
+            engine.record("close", array=array.number, worker=name, cause=cause, evidence=evidence, charged=charged)
+            ends[f"{cause} ({evidence})"] += 1
+            if cause == "cancelled" and job is not None and worker.element not in job.dismissed:
+                hold_cancelled(engine, array, job)
+        said = "" if worker.goodbye == "signal" else worker.goodbye
+        reason = said or array.closed.get(name) or worker.goodbye
         for task in left:
             alone = task in in_flight and reason not in NOT_CHARGED
             array.loose[task] = Loose(reason, _source(engine, array, name, task), alone)
         worker.settled = True
         engine.changed = True
-
-
-def _close(
-    engine: Engine,
-    array: ArrayState,
-    name: str,
-    worker: WorkerState,
-    explanation: tuple[str, str],
-    in_flight: set[int],
-) -> None:
-    cause, evidence = explanation
-    charged = {} if cause in NOT_CHARGED else {str(task): cause for task in sorted(in_flight)}
-    engine.record("close", array=array.number, worker=name, cause=cause, evidence=evidence, charged=charged)
-    engine.say(f"{array.key}: a worker on {worker.host or 'an unknown host'} ended: {cause} ({evidence})")
-    if cause == "cancelled" and not engine.state.campaign.cancelled:
-        engine.record("hold", array=array.number, reason="its job was cancelled by somebody")
-        engine.attention(
-            f"array {array.number}",
-            f"{array.key}: job {worker.scheduler_id or worker.job} was cancelled by somebody. "
-            "To go on, type: hpcflow resume",
-        )
+    for end, count in ends.items():
+        engine.say(f"{array.key}: {'a worker' if count == 1 else f'{count} workers'} ended: {end}")
 
 
 def _is_out(engine: Engine, array: ArrayState, task: int, content: dict[str, Any]) -> bool:
@@ -146,43 +138,6 @@ def _source(engine: Engine, array: ArrayState, name: str, task: int) -> str:
         return relative if any(os.scandir(directory)) else ""
     except OSError:
         return ""
-
-
-def _causes(engine: Engine, array: ArrayState, silent: list[tuple[str, WorkerState]]) -> dict[str, tuple[str, str]]:
-    """Why workers left without a goodbye: (cause, evidence). One question to accounting for all of a site."""
-    out: dict[str, tuple[str, str]] = {}
-    jobs = {job.token: job for job in engine.state.campaign.jobs.values()}
-    by_site: dict[str, list[tuple[str, WorkerState, JobState]]] = {}
-    for name, worker in silent:
-        job = jobs.get(worker.job)
-        if job is None or not job.id:
-            out[name] = ("lost", "ended without a word")
-        else:
-            by_site.setdefault(job.site, []).append((name, worker, job))
-    for site, members_ in by_site.items():
-        asked = [
-            Element(job.id, worker.element if job.width > 1 else None, job.token, State.ENDED, "")
-            for _, worker, job in members_
-        ]
-        try:
-            endings = engine.scheduler(site).endings(asked)
-        except SchedulerError as error:
-            engine.say(f"{site}: accounting did not answer ({error}); workers that are gone are explained later")
-            endings = None
-        patience = 3 * engine.site(site).scheduler.settle
-        for (name, worker, _job), element in zip(members_, asked, strict=True):
-            ending = None if endings is None else endings.get((element.job, element.index))
-            if ending is not None and ending.cause is not Cause.UNKNOWN:
-                cause = {Cause.COMPLETED: "lost", Cause.FAILED: "lost"}.get(ending.cause, ending.cause.value)
-                detail = ending.native
-                if ending.exit_code:
-                    detail += f", exit code {ending.exit_code}"
-                if ending.signal:
-                    detail += f", signal {ending.signal}"
-                out[name] = (cause, detail)
-            elif engine.now() - worker.grown >= patience:
-                out[name] = ("lost", "ended without a word, and nothing explains it")
-    return out
 
 
 # -- failures meet their policy -----------------------------------------------------------------
@@ -378,7 +333,8 @@ def _job_is_over(engine: Engine, job: JobState, mine: list[WorkerState]) -> bool
 
 def _cause_of_job(job: JobState, mine: list[WorkerState], array: ArrayState) -> str:
     if not mine:
-        return "ended before any worker could start"
+        ends = ", ".join(sorted(set(job.ends.values())))
+        return "ended before any worker could start" + (f": {ends}" if ends else "")
     said = sorted({w.goodbye + (f": {w.message}" if w.message else "") for w in mine if w.goodbye})
     silent = sorted(
         {array.closed.get(name, "lost") for name, w in array.workers.items() if w in mine and not w.goodbye}

@@ -18,7 +18,7 @@ from hpcflow.database.state import ArrayState, State
 from hpcflow.errors import Busy, UserError
 
 if TYPE_CHECKING:
-    from hpcflow.schedulers.base import Scheduler
+    from hpcflow.schedulers.base import Ending, Scheduler
     from hpcflow.sites.schema import Site, TaskClass
 
 
@@ -49,6 +49,8 @@ class Engine:
         """Sites whose queue is not known in this tick: it was asked for a moment ago, or did not answer."""
         self.silent: set[str] = set()
         """Of these, the ones whose scheduler gave no good answer."""
+        self.endings: dict[tuple[str, int], Ending] = {}
+        """What was found out in this tick about elements (token of the job, index) that are gone."""
         self.unwritten: list[dict[str, Any]] = []
         """Lists of chunks that are in the journal and perhaps not on disk."""
         self._sites: dict[str, Site] = {}

@@ -9,7 +9,7 @@ import secrets
 import time
 from typing import Any
 
-from hpcflow.database.state import ArrayState, JobState, WorkerState
+from hpcflow.database.state import ArrayState, JobState, WorkerState, ranges
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.limits import UNLIMITED, may_run, note_full, note_taken, room, site_limits
 from hpcflow.engine.width import (
@@ -251,6 +251,9 @@ def _cancel_surplus(engine: Engine, array: ArrayState, waiting: dict[str, int]) 
         ]
         if not queued:
             continue
+        fresh = {element.index or 0 for element in queued}.difference(job.dismissed)
+        if fresh:
+            engine.record("dismissed", job=job.number, elements=ranges(sorted(fresh)))
         engine.verify()
         try:
             engine.scheduler(job.site).cancel(queued)
@@ -276,6 +279,8 @@ def _cancel_jobs(engine: Engine, jobs: list[JobState]) -> None:
     for job in jobs:
         if not job.id:
             continue
+        if len(job.dismissed) < job.width:
+            engine.record("dismissed", job=job.number, elements=[[0, job.width]])
         engine.verify()
         try:
             engine.scheduler(job.site).cancel([Element(job.id, None, job.token, State.RUNNING, "")])

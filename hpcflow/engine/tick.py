@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hpcflow.engine.collect import collect
 from hpcflow.engine.decide import decide, decide_array, write_missing_lists
+from hpcflow.engine.endings import explain
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.finish import clear_finished
 from hpcflow.engine.observe import adopt, observe
@@ -27,6 +28,7 @@ def tick(engine: Engine, *, submission: bool = False) -> None:
     observe(engine)
     collect(engine)
     adopt(engine)
+    explain(engine)
     decide(engine)
     if submission or must_replay(engine):
         from hpcflow.engine.replay import replay

@@ -1,0 +1,140 @@
+"""Endings: why workers and job elements are gone, as far as the scheduler can say.
+
+Accounting is asked once for everything of a site, and not again before the site's settle time is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hpcflow.database.state import ArrayState, JobState, WorkerState
+from hpcflow.engine.engine import Engine
+from hpcflow.engine.observe import element_is_gone, worker_is_gone
+from hpcflow.engine.width import unclaimed
+from hpcflow.schedulers.base import Cause, Element, Ending, SchedulerError, State
+
+PATIENCE = 3
+"""Settle times after which a worker that left without a word is lost, if nothing explains it."""
+
+
+def explain(engine: Engine) -> None:
+    """Ask about everything that is gone and has not said why itself."""
+    wanted: dict[str, list[tuple[JobState, int]]] = {}
+    for array in engine.live_arrays():
+        for job, index in [*_silent(engine, array), *_never_started(engine, array)]:
+            if (job.token, index) not in engine.endings:
+                wanted.setdefault(job.site, []).append((job, index))
+    for site, elements in wanted.items():
+        _ask(engine, site, elements)
+    for array in engine.live_arrays():
+        _note_never_started(engine, array)
+
+
+def needs_explanation(engine: Engine, worker: WorkerState, job: JobState | None) -> bool:
+    """Whether a worker that is gone has not said why: not at all, or only that it was told to stop."""
+    if not worker.goodbye:
+        return True
+    return worker.goodbye == "signal" and job is not None and engine.site(job.site).scheduler.kind != "local"
+
+
+def why_gone(engine: Engine, worker: WorkerState, job: JobState | None) -> tuple[str, str] | None:
+    """Cause and evidence of a worker's end; None if it may still become known."""
+    if job is None or not job.id:
+        return (worker.goodbye or "lost", worker.message or "ended without a word")
+    ending = engine.endings.get((job.token, worker.element))
+    if ending is not None and ending.cause is not Cause.UNKNOWN:
+        plain = ending.cause in (Cause.COMPLETED, Cause.FAILED)  # of the job; the worker knows better
+        return ((worker.goodbye or "lost") if plain else ending.cause.value, describe(ending))
+    settle = engine.site(job.site).scheduler.settle
+    if engine.now() - worker.grown < PATIENCE * settle:
+        return None
+    if worker.goodbye:
+        return (worker.goodbye, worker.message)
+    return ("lost", "ended without a word, and nothing explains it")
+
+
+def describe(ending: Ending) -> str:
+    """An ending in the scheduler's words."""
+    text = ending.native
+    if ending.exit_code:
+        text += f", exit code {ending.exit_code}"
+    if ending.signal:
+        text += f", signal {ending.signal}"
+    if ending.nodes:
+        text += f", on {ending.nodes}"
+    return text
+
+
+def hold_cancelled(engine: Engine, array: ArrayState, job: JobState) -> None:
+    """Somebody else has ended a job of ours: nothing more is submitted before that person has spoken."""
+    if array.hold or engine.state.campaign.cancelled:
+        return
+    engine.record("hold", array=array.number, reason="its job was cancelled by somebody")
+    engine.attention(
+        f"array {array.number}",
+        f"{array.key}: job {job.id} ({job.token}), or a part of it, was cancelled, and not by hpcflow. Finished tasks stay, "
+        "and workers that run go on. To compute the rest, type: hpcflow resume\nTo stop everything: hpcflow cancel",
+    )
+
+
+def _silent(engine: Engine, array: ArrayState) -> Iterator[tuple[JobState, int]]:
+    """Elements of workers that are gone and did not say why."""
+    jobs = {job.token: job for job in engine.state.campaign.jobs.values()}
+    for name, worker in array.workers.items():
+        job = jobs.get(worker.job)
+        if job is None or not job.id or worker.settled or name in array.closed:
+            continue
+        if needs_explanation(engine, worker, job) and worker_is_gone(engine, array, name, worker):
+            if element_is_gone(engine, job, worker.element):
+                yield job, worker.element
+
+
+def _never_started(engine: Engine, array: ArrayState) -> Iterator[tuple[JobState, int]]:
+    """Elements that are gone without ever bringing a worker, where others would be submitted in their place."""
+    jobs = [j for j in engine.state.campaign.jobs.values() if j.array == array.number and j.id and not j.ended]
+    if array.hold or not any(job.absent for job in jobs):
+        return
+    brought = {(worker.job, worker.element) for worker in array.workers.values()}
+    left = unclaimed(engine, array)
+    for job in jobs:
+        for index in job.absent:
+            known = index in job.ends or index in job.dismissed or (job.token, index) in brought
+            if left.get(job.resources) and not known and element_is_gone(engine, job, index):
+                yield job, index
+
+
+def _ask(engine: Engine, site: str, elements: list[tuple[JobState, int]]) -> None:
+    campaign = engine.state.campaign
+    if engine.now() - campaign.asked.get(site, 0.0) < engine.site(site).scheduler.settle:
+        return
+    campaign.asked[site] = engine.now()
+    engine.changed = True
+    asked = {
+        Element(job.id, index if job.width > 1 else None, job.token, State.ENDED, ""): (job.token, index)
+        for job, index in elements
+    }
+    try:
+        endings = engine.scheduler(site).endings(asked)
+    except SchedulerError as error:
+        engine.say_while(f"{site}: accounting did not answer ({error}); workers that are gone are explained later")
+        return
+    for element, key in asked.items():
+        if (element.job, element.index) in endings:
+            engine.endings[key] = endings[element.job, element.index]
+
+
+def _note_never_started(engine: Engine, array: ArrayState) -> None:
+    found: dict[int, dict[str, str]] = {}
+    jobs: dict[int, JobState] = {}
+    cancelled = set()
+    for job, index in _never_started(engine, array):
+        ending = engine.endings.get((job.token, index))
+        if ending is not None:
+            jobs[job.number] = job
+            found.setdefault(job.number, {})[str(index)] = describe(ending)
+            if ending.cause is Cause.CANCELLED:
+                cancelled.add(job.number)
+    for number, ends in found.items():
+        engine.record("never_started", job=number, ends=ends)
+    for number in sorted(cancelled):
+        hold_cancelled(engine, array, jobs[number])
