@@ -42,7 +42,8 @@ class CommandSlot:
         self.stderr, self._stderr = os.pipe()
         for fd in (self.stdout, self.stderr):
             os.set_blocking(fd, False)
-        self._printed = Ring()
+        self.printed = Ring()
+        """The kept part of the standard output."""
         self._both = Ring()
         self._errors = Ring()
 
@@ -51,7 +52,7 @@ class CommandSlot:
         (work,) = works
         self.used = True
         self.signalled = False
-        self._printed, self._both, self._errors = Ring(), Ring(), Ring()
+        self.printed, self._both, self._errors = Ring(), Ring(), Ring()
         self.flight.give(works)
         setup = self._setup
         directory = self._scratch.path
@@ -80,7 +81,7 @@ class CommandSlot:
         """Take some of what was printed; return whether there was anything."""
         printed = read(self.stdout)
         if printed:
-            self._printed.feed(printed)
+            self.printed.feed(printed)
             self._both.feed(printed)
         errors = read(self.stderr)
         if errors:
@@ -94,10 +95,6 @@ class CommandSlot:
         self.pid = 0
         self._drain()
         return code
-
-    def printed(self) -> str:
-        """Return the kept part of the standard output."""
-        return self._printed.content().decode("utf-8", "replace")
 
     def output_since_mark(self) -> bytes:
         """Return the kept part of standard output and error, in the order they arrived."""

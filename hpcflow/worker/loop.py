@@ -108,6 +108,8 @@ class Loop:
         """Work until there is no work or no time left, or somebody says stop."""
         while True:
             moved = not self.reason and self._fill()
+            self.judge.write_successes()
+            self._blame()
             full = not self.file.flush()
             if full:
                 self._no_room()
@@ -125,7 +127,6 @@ class Loop:
             if self._sweep_due:
                 self._sweep()
             self._timers()
-            self._blame()
         self.ledger.release(math.inf)
         self._end_all()
         if not self.reason:
