@@ -46,8 +46,9 @@ def collect_array(engine: Engine, array: ArrayState) -> None:
             worker.grown = engine.now()
             if worker.settled:  # it was only asleep: what it takes from now on may have to be taken back
                 worker.settled, worker.woke = False, True
-        if size > worker.offset:
-            _read(engine, array, out / name, name, worker, repeats)
+    for name, size in sorted(entries):
+        if size > array.workers[name].offset:
+            _read(engine, array, out / name, name, array.workers[name], repeats)
     if repeats:
         _note_repeats(engine, array, repeats)
 
