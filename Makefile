@@ -51,6 +51,7 @@ bench: .venv/.learning
 docs: .venv/.docs
 	$(BIN)/python docs/cli_reference.py
 	$(BIN)/python docs/workflow_reference.py
+	$(BIN)/python docs/site_reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 clean:

@@ -56,7 +56,7 @@ def summarize(engine: Engine) -> dict[str, Any]:
         "attention": dict(campaign.attention),
         "cost": {
             # Rounded: in another order the same numbers have another sum.
-            "core_hours": round(sum(a.core_seconds for a in everything) / 3600, 9),
+            "core_hours": round(sum(a.core_seconds + a.wasted for a in everything) / 3600, 9),
             "wasted_core_hours": round(sum(a.wasted for a in everything) / 3600, 9),
             "repeated_tasks": sum(a.repeated for a in everything),
         },
@@ -108,18 +108,17 @@ def _job_state(elements: dict[int, str], known: bool) -> str:
 
 
 def read_metrics(engine: Engine) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl, where the workflow writes any."""
+    """The lines of metrics.jsonl, where the workflow writes any; lines that somebody damaged are left out."""
     try:
-        text = (engine.campaign / "metrics.jsonl").read_text()
+        lines = (engine.campaign / "metrics.jsonl").read_text(errors="replace").splitlines()
     except OSError:
         return []
-    return [json.loads(line) for line in text.splitlines() if line]
-
-
-def remaining_seconds(array: ArrayState) -> float | None:
-    """A guess of how long an array still takes at its present pace, in seconds."""
-    done = array.succeeded + array.failed
-    started = min((w.hello for w in array.workers.values() if w.job and w.hello), default=0.0)
-    if not started or not done or not array.open:
-        return None
-    return (time.time() - started) / done * array.open
+    found = []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # the report says so; the next replay writes the file anew
+        if isinstance(entry, dict):
+            found.append(entry)
+    return found
