@@ -76,6 +76,8 @@ def decide_array(engine: Engine, array: ArrayState) -> None:
     if array.open == 0:
         finish_array(engine, array)
         return
+    if any(worker.goodbye == "signal" and not worker.settled for worker in array.workers.values()):
+        return  # somebody told a worker to stop: who it was decides if its work is given out again
     _cut(engine, array)
 
 
@@ -343,11 +345,14 @@ def _cause_of_job(job: JobState, mine: list[WorkerState], array: ArrayState) -> 
 
 
 def _log_tail(engine: Engine, array: ArrayState, job: JobState) -> str:
-    """The last lines that a job printed outside of tasks."""
+    """The last lines that a job printed outside of tasks, and what they mean if its container did not start."""
+    from hpcflow.sites.container_failures import explain_failure  # not needed by a light tick
+
     logs = engine.path(array) / "work" / "log"
     newest: Iterable[Path] = sorted(logs.glob(f"{job.token}*"), key=lambda p: p.stat().st_mtime)
     for log in reversed(list(newest)):
         text = log.read_bytes()[-2000:].decode("utf-8", "replace").strip()
         if text:
-            return "\n  " + "\n  ".join(text.splitlines()[-5:])
+            lines = text.splitlines()
+            return "\n".join(["", *(f"  {line}" for line in lines[-5:]), *explain_failure(text).splitlines()])
     return ""

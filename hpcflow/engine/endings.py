@@ -9,12 +9,9 @@ from collections.abc import Iterator
 
 from hpcflow.database.state import ArrayState, JobState, WorkerState
 from hpcflow.engine.engine import Engine
-from hpcflow.engine.observe import element_is_gone, worker_is_gone
+from hpcflow.engine.observe import PATIENCE, element_is_gone, worker_is_gone
 from hpcflow.engine.width import unclaimed
 from hpcflow.schedulers.base import Cause, Element, Ending, SchedulerError, State
-
-PATIENCE = 3
-"""Settle times after which a worker that left without a word is lost, if nothing explains it."""
 
 
 def explain(engine: Engine) -> None:

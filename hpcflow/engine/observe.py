@@ -16,6 +16,10 @@ from hpcflow.engine.engine import Engine
 from hpcflow.schedulers.base import Element, SchedulerError, State
 
 
+PATIENCE = 3
+"""Settle times after which it no longer matters why something that is gone left without a word."""
+
+
 def observe(engine: Engine, calls_only: bool = False) -> None:
     """Update every live job from one listing per site, and note which workers are gone.
 

@@ -10,7 +10,7 @@ from hpcflow.database.chunks import claims
 from hpcflow.database.state import ArrayState, JobState, WorkerState
 from hpcflow.engine.engine import HERE, Engine
 from hpcflow.engine.limits import MOST_UNASKED, queue_limits, site_limits
-from hpcflow.engine.observe import element_is_gone, may_turn_up
+from hpcflow.engine.observe import PATIENCE, element_is_gone, may_turn_up
 
 
 def array_site(engine: Engine, array: ArrayState) -> str:
@@ -85,7 +85,16 @@ def queued_elements(engine: Engine, job: JobState, workers: list[WorkerState]) -
     if not job.id and not may_turn_up(engine, job):
         return 0
     brought = Counter(worker.element for worker in workers)
-    return sum(1 for i in range(job.width) if brought[i] < job.nodes and not element_is_gone(engine, job, i))
+    patience = PATIENCE * engine.site(job.site).scheduler.settle
+
+    def awaited(index: int) -> bool:
+        if not element_is_gone(engine, job, index):
+            return True
+        # Not replaced before it is known why it ended without a worker: perhaps somebody wanted that.
+        unexplained = not brought[index] and index not in job.ends and index not in job.dismissed
+        return unexplained and engine.now() - job.absent.get(index, 0.0) < patience
+
+    return sum(1 for index in range(job.width) if brought[index] < job.nodes and awaited(index))
 
 
 def running_elements(workers: list[WorkerState]) -> int:
