@@ -54,6 +54,7 @@ limits: {{{limits}}}
 shell: /bin/bash
 queues:
   debug: {{options: {{partition: debug}}}}
+  low: {{options: {{partition: low}}}}
 classes:
   default: {{queue: debug, walltime: 10m, memory: 100M, margin: 5s, grace: 2s}}
   work: {{like: default{work}}}

@@ -1,0 +1,241 @@
+"""Ends of workers, each as it really happens: the next tick names the cause and does what belongs to it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+
+import pytest
+from campaign_harness import wait_for
+from private_slurm import Cluster
+from slurm_campaigns import SlurmCampaign
+
+pytestmark = pytest.mark.slurm
+
+STEPS = """
+import os, time
+from pathlib import Path
+import hpcflow as hf
+
+@hf.task(version=1, checkpoint=True)
+def walk(x, steps):
+    done = Path("done")
+    for step in range(int(done.read_text()) if done.exists() else 0, steps):
+        time.sleep(0.25)
+        with open(os.environ["HPCFLOW_CAMPAIGN"] + "/steps", "a") as log:
+            log.write(f"{x} {step}\\n")
+        done.write_text(str(step + 1))
+    return steps
+
+def flow(run: hf.Run, count: int, steps: int):
+    run.map(walk, range(count), task_class="work", steps=steps).results()
+"""
+HUNGRY = """
+import os
+import hpcflow as hf
+
+def eat(x):
+    if x == 3:
+        food = bytearray(130 << 20)
+        for place in range(0, len(food), 4096):
+            food[place] = 1
+    return x
+
+def flow(run: hf.Run):
+    run.map(eat, range(6), task_class="work").results()
+"""
+
+
+# The worker must not learn that Slurm's shortest time limit is a minute.
+SHORT = ", walltime: 10s, margin: 5s, environment: {lines: ['unset HPCFLOW_END_TIME']}"
+
+
+def charges(campaign: SlurmCampaign) -> list[str]:
+    """Reasons that tasks were charged with when their workers died."""
+    return [c for e in campaign.journal() if e["kind"] == "close" for c in e["charged"].values()]
+
+
+def node_of(cluster: Cluster, element: str) -> str:
+    return cluster.run("squeue", "-h", f"-j{element}", "-o%N").strip()
+
+
+def four(campaign: SlurmCampaign, seconds: float = 2.0, count: int = 4, **site: str) -> SlurmCampaign:
+    """As many tasks as workers, all of them at work."""
+    campaign.prepare(parameters=f"count: {count}, seconds: {seconds}", **site)
+    campaign.good("submit")
+    wait_for(lambda: len(campaign.running()) == min(4, count))
+    return campaign
+
+
+@pytest.mark.slow  # three jobs, each of which has some seconds of its walltime to work
+def test_at_the_walltime_tasks_stop_at_a_checkpoint_and_go_on_in_the_next_job(slurm_campaign: SlurmCampaign) -> None:
+    campaign = slurm_campaign.prepare(
+        STEPS, parameters="count: 2, steps: 40", limits="submit: 2", work=SHORT
+    )
+    campaign.good("submit")
+    said = campaign.finish_saying()
+    assert campaign.results() == [40, 40], said
+    assert len(campaign.intents()) >= 3
+    steps = Counter((campaign.directory / "steps").read_text().splitlines())
+    assert set(steps.values()) == {1}  # no step was done twice
+    assert charges(campaign) == []
+    assert campaign.status()["tasks"]["failed"] == 0
+
+
+@pytest.mark.slow  # Slurm looks at time limits every 30 s
+def test_a_job_that_slurm_ends_at_its_time_limit(slurm_campaign: SlurmCampaign, cluster: Cluster) -> None:
+    campaign = four(slurm_campaign, seconds=40.0, count=1)
+    (job,) = campaign.submitted().values()
+    cluster.run("scontrol", "update", f"jobid={job}", "TimeLimit=0")
+    said = campaign.poll_until(lambda: len(campaign.intents()) == 2, 90)
+    assert "a worker ended: walltime (TIMEOUT" in said
+    assert charges(campaign) == []
+
+
+def test_a_task_that_needs_more_memory_gets_it(slurm_campaign: SlurmCampaign, cluster: Cluster) -> None:
+    if "task/cgroup" not in cluster.run("scontrol", "show", "config"):
+        pytest.skip("the kernel does not limit memory here")
+    campaign = slurm_campaign.prepare(HUNGRY)
+    campaign.good("submit")
+    campaign.finish_saying()
+    assert campaign.results() == [0, 1, 2, 3, 4, 5]
+    memory = [line for line in (campaign.array("eat") / "jobs.txt").read_text().splitlines() if "BATCH --mem" in line]
+    assert len(memory) > 1
+    assert memory == ["#SBATCH --mem=100M", "#SBATCH --mem=150M", "#SBATCH --mem=225M"][: len(memory)]
+
+
+def test_a_node_that_dies_with_its_tasks(slurm_campaign: SlurmCampaign, cluster: Cluster) -> None:
+    campaign = four(slurm_campaign)
+    element = campaign.lives()[0].element
+    node = node_of(cluster, element)
+    victims = [line.split()[0] for line in cluster.run("squeue", "-hr", "-w", node, "-o%i").splitlines()]
+    cluster.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    said = campaign.finish_saying()
+    assert "ended: node (NODE_FAIL" in said
+    assert charges(campaign) == []
+    again = [task for task, times in campaign.ran().items() if times == 2]
+    assert len(again) == len(victims)
+    assert max(campaign.ran().values()) == 2
+    assert campaign.results() == [0, 1, 4, 9]
+
+
+def test_tasks_of_a_killed_node_daemon_run_on_and_count(slurm_campaign: SlurmCampaign, cluster: Cluster) -> None:
+    campaign = four(slurm_campaign, seconds=6.0)
+    node = node_of(cluster, campaign.lives()[0].element)
+    cluster.signal("KILL", node)
+    cluster.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    campaign.finish_saying()
+    assert set(campaign.ran().values()) == {1}
+    assert campaign.results() == [0, 1, 4, 9]
+
+
+def test_a_cancelled_element_holds_the_array_until_somebody_says_go_on(
+    slurm_campaign: SlurmCampaign, cluster: Cluster
+) -> None:
+    campaign = four(slurm_campaign)
+    life = campaign.lives()[0]
+    cluster.run("scancel", life.element)
+    said = campaign.run_to_end()
+    assert said.returncode == 4
+    assert "cancelled (CANCELLED by" in said.stdout
+    assert "was cancelled, and not by hpcflow" in campaign.hpcflow("status").stdout
+    wait_for(lambda: not campaign.queue())
+    assert campaign.poll().returncode == 4
+    assert len(campaign.intents()) == 1
+    campaign.good("resume")
+    campaign.finish_saying()
+    assert campaign.ran() == {x: 2 if x == life.task else 1 for x in range(4)}
+    assert charges(campaign) == []
+
+
+def test_a_cancelled_array_holds_too(slurm_campaign: SlurmCampaign, cluster: Cluster) -> None:
+    # Of eight elements four run and four wait.
+    campaign = four(slurm_campaign, seconds=20, count=8, limits="submit: 8", work=", cores: 4")
+    (job,) = campaign.submitted().values()
+    cluster.run("scancel", job)
+    assert campaign.run_to_end().returncode == 4
+    assert len(campaign.intents()) == 1
+    assert campaign.status()["arrays"][0]["hold"]
+
+
+def test_elements_cancelled_while_they_wait_are_not_simply_replaced(
+    slurm_campaign: SlurmCampaign, cluster: Cluster
+) -> None:
+    campaign = four(slurm_campaign, seconds=1.0, count=24, limits="submit: 8", work=", cores: 4")
+    (job,) = campaign.submitted().values()
+    waiting = cluster.run("squeue", "-hr", "-tPD", f"-j{job}", "-o%i").split()
+    assert len(waiting) == 4
+    cluster.run("scancel", "--state=PENDING", job)
+    said = campaign.run_to_end()
+    assert said.returncode == 4
+    assert len(campaign.intents()) == 1
+    campaign.good("resume")
+    campaign.finish_saying()
+    assert set(campaign.ran().values()) == {1}
+
+
+def test_our_own_cancel_is_no_surprise_afterwards(slurm_campaign: SlurmCampaign) -> None:
+    campaign = four(slurm_campaign, seconds=2)
+    campaign.good("cancel")
+    campaign.good("resume")
+    campaign.finish_saying()
+    assert campaign.results() == [0, 1, 4, 9]
+    assert charges(campaign) == []
+
+
+@pytest.mark.slow  # the second life starts when the credential of the first has expired
+def test_a_requeued_element_comes_back_under_the_same_id(slurm_campaign: SlurmCampaign, cluster: Cluster) -> None:
+    campaign = four(slurm_campaign, work=", options: {requeue: ''}")
+    life = campaign.lives()[0]
+    cluster.run("scontrol", "requeue", life.element)
+    campaign.finish_saying()
+    assert campaign.results() == [0, 1, 4, 9]
+    assert charges(campaign) == []
+    again = [entry for entry in campaign.lives() if entry.task == life.task]
+    assert len(again) == 2
+
+
+def test_preempted_workers_are_named_and_replaced(slurm_campaign: SlurmCampaign, cluster: Cluster) -> None:
+    campaign = four(slurm_campaign, seconds=3.0, work=", queue: low")
+    high = cluster.run(
+        "sbatch", "--parsable", "-phigh", "-wn1", "-c4", "--mem=10", "-o/dev/null", "--wrap=sleep 2"
+    ).strip()
+    said = campaign.finish_saying()
+    assert "4 workers ended: preempted (PREEMPTED" in said
+    assert campaign.results() == [0, 1, 4, 9]
+    assert charges(campaign) == []
+    cluster.until(lambda: high not in cluster.run("squeue", "-ho%i"))
+
+
+def test_a_held_job_is_said_to_be_held_and_why(slurm_campaign: SlurmCampaign, cluster: Cluster) -> None:
+    campaign = slurm_campaign.prepare(parameters="count: 2")
+    cluster.run("scontrol", "update", "partition=debug", "state=down")
+    try:
+        campaign.good("submit")
+        (job,) = campaign.submitted().values()
+        cluster.run("scontrol", "hold", job)
+    finally:
+        cluster.run("scontrol", "update", "partition=debug", "state=up")
+    said = campaign.poll().stdout + campaign.poll().stdout
+    assert said.count("held") == 1
+    assert "JobHeld" in said
+    assert f"job {job} for work: held: JobHeld" in campaign.good("status")
+    cluster.run("scontrol", "release", job)
+    campaign.finish_saying()
+    assert set(campaign.ran().values()) == {1}
+
+
+def test_a_line_of_the_environment_that_fails_stops_the_array_with_the_line(slurm_campaign: SlurmCampaign) -> None:
+    campaign = slurm_campaign.prepare(
+        parameters="count: 2", work=", environment: {lines: ['echo preparing', 'test -e /no/such/image.sif']}"
+    )
+    campaign.good("submit")
+    done = campaign.run_to_end()
+    assert done.returncode == 4
+    assert "this line of the job failed with status 1: test -e /no/such/image.sif" in done.stdout
+    assert len(campaign.intents()) == 3
+    campaign.site()
+    campaign.good("resume")
+    campaign.finish_saying()
+    assert campaign.results() == [0, 1]
