@@ -40,6 +40,9 @@ def show(summary: dict[str, Any]) -> None:
             if job["state"] != "ended":
                 why = f": {job['reason']}" if job["reason"] else ""
                 click.echo(f"job {job['id'] or job['name']} for {array['name']}: {job['state']}{why}")
+        if array["ended_by"]:
+            causes = ", ".join(f"{count} {cause}" for cause, count in array["ended_by"].items())
+            click.echo(f"workers of {array['name']} that did not leave by themselves: {causes}")
         if array["hold"]:
             click.echo(f"{array['name']} is held: {array['hold']}")
     if summary["unknown_states"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from typing import Any
 
 from hpcflow.database.state import ArrayState, CampaignState, WorkerState
@@ -82,7 +83,7 @@ def _array(engine: Engine, array: ArrayState) -> dict[str, Any]:
         "running_workers": len(workers),
         "in_flight": sum(len(flight.tasks) for worker in workers for flight in worker.flight.values()),
         "mean_seconds": round(array.seconds / array.succeeded, 9) if array.succeeded else None,
-        "last_words": {name: array.closed[name] for name in list(array.closed)[-5:]},
+        "ended_by": dict(sorted(Counter(array.closed.values()).items())),
         "jobs": [
             {
                 "number": job.number,

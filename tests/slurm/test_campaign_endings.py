@@ -139,7 +139,9 @@ def test_a_cancelled_element_holds_the_array_until_somebody_says_go_on(
     said = campaign.run_to_end()
     assert said.returncode == 4
     assert "cancelled (CANCELLED by" in said.stdout
-    assert "was cancelled, and not by hpcflow" in campaign.hpcflow("status").stdout
+    status = campaign.hpcflow("status").stdout
+    assert "was cancelled, and not by hpcflow" in status
+    assert "workers of work that did not leave by themselves: 1 cancelled" in status
     wait_for(lambda: not campaign.queue())
     assert campaign.poll().returncode == 4
     assert len(campaign.intents()) == 1
