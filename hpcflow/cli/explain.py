@@ -17,6 +17,7 @@ from hpcflow.database.results import Accepted, read_records, worker_records
 from hpcflow.database.state import FAILED, OPEN, ArrayState
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.retry import failed_tasks
+from hpcflow.sites.container_failures import explain_failure
 
 
 @click.command()
@@ -125,8 +126,22 @@ def explain_task(engine: Engine, array: ArrayState, task: int) -> dict[str, Any]
         "attempts": [_attempt(record, worker, array) for record, worker in attempts],
         "input": excerpt,
         "escalation": array.escalation.get(task, {}),
-        "by_hand": f"{sys.executable} {_quoted(archive)} task {_quoted(path)} {task}",
+        "by_hand": f"{_python(engine, array)} {_quoted(archive)} task {_quoted(path)} {task}",
     }
+
+
+def _python(engine: Engine, array: ArrayState) -> str:
+    """What runs tasks of an array by hand: Python, in the image of the class if its workers run in one."""
+    from hpcflow.sites.containers import around_worker
+    from hpcflow.sites.shell import expanded, literal
+
+    site = engine.site(engine.state.campaign.site)
+    task_class = None if array.call else site.classes.get(array.task_class)
+    container = task_class.container if task_class else None
+    if task_class is None or container is None or site.container is None or container.wraps == "command":
+        return sys.executable
+    words = around_worker(site.container, container, task_class.gpus, [literal(str(engine.campaign))])
+    return f"{words} {expanded(task_class.python or 'python3')}"
 
 
 def _attempt(record: Accepted, worker: str, array: ArrayState) -> dict[str, Any]:
@@ -139,6 +154,8 @@ def _attempt(record: Accepted, worker: str, array: ArrayState) -> dict[str, Any]
         "message": header.get("message", ""),
         "seconds": header.get("seconds"),
         "host": host,
+        "image": header.get("image", ""),
+        "hint": explain_failure(record.output),
         "output": record.output,
     }
 
@@ -181,10 +198,12 @@ def _task_text(found: dict[str, Any]) -> str:
     for attempt in found["attempts"]:
         why = attempt["message"] or attempt["reason"]
         where = f" on {attempt['host']}" if attempt["host"] else ""
+        where += f" in image {attempt['image']}" if attempt["image"] else ""
         seconds = "" if attempt["seconds"] is None else f" after {attempt['seconds']:.3g} s"
         lines.append(f"attempt {attempt['attempt']}{where}: {attempt['state']}{seconds}{': ' + why if why else ''}")
         tail = attempt["output"].strip().splitlines()[-30:]
         lines += [f"    {line}" for line in tail]
+        lines += [attempt["hint"]] if attempt["hint"] else []
     if not found["attempts"]:
         lines.append("no attempt has been recorded yet")
     lines += ["input begins:", *(f"    {line}" for line in found["input"].splitlines()[:4])]
