@@ -96,12 +96,14 @@ class BlockingSession:
         self._interval = interval
         self._needs: dict[int, int] = {}
         self._metrics: dict[str, dict[str, Any]] = {}
+        self._replaced = 0
 
     def _inside(self, ask: Callable[[ReplaySession], T]) -> T:
         """Ask something of a replay session while holding the lock."""
         with open_engine(self._database, patience=60.0) as engine:
             session = ReplaySession(engine, self.seed, accept_growth=True)
             session._metrics = self._metrics
+            session.replaced = self._replaced
             try:
                 return ask(session)
             except Changed as change:
@@ -114,6 +116,7 @@ class BlockingSession:
                 raise
             finally:
                 self._needs.update(session.needs)
+                self._replaced = session.replaced
 
     def ensure(self, spec: ArraySpec, sources: dict[str, str]) -> ArrayState:
         array = self._inside(lambda session: session.ensure(spec, sources))

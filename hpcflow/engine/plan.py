@@ -48,7 +48,7 @@ class PlanSession(ReplaySession):
         existing = find_array(self.engine, spec.key)
         if existing is not None and existing.current and existing.fingerprint == spec.fingerprint:
             return existing
-        if existing is not None and existing.current and existing.what != spec.what:
+        if existing is not None and existing.current:
             answer = self.engine.state.campaign.answers.get(spec.key, ["", ""])
             if answer[0] != spec.fingerprint:
                 self._ask(existing, spec)

@@ -58,6 +58,8 @@ class ReplaySession:
         """Successes that let each array's readers go on."""
         self.read_files: dict[str, str] = {}
         """Files that this replay depends on, with a stamp of each."""
+        self.replaced = 0
+        """The newest array so far that replaced an older one of its step."""
         self.changes: list[tuple[str, str]] = []
         """Changed steps met in this replay, with their new fingerprints."""
         self._metrics: dict[str, dict[str, Any]] = {}
@@ -66,6 +68,12 @@ class ReplaySession:
 
     def ensure(self, spec: ArraySpec, sources: dict[str, str]) -> ArrayState:
         """The array of a step: the one it has, or a new one."""
+        array = self._array_of(spec, sources)
+        if any(a.key == array.key and a.number < array.number for a in self.engine.state.campaign.arrays.values()):
+            self.replaced = max(self.replaced, array.number)
+        return array
+
+    def _array_of(self, spec: ArraySpec, sources: dict[str, str]) -> ArrayState:
         engine = self.engine
         existing = find_array(engine, spec.key)
         if existing is not None and existing.fingerprint == spec.fingerprint:
@@ -85,7 +93,7 @@ class ReplaySession:
         """Name the change and end the replay here, unless the user has said already what is to be done."""
         engine = self.engine
         growth = existing.what == spec.what
-        if growth and self.accept_growth:
+        if (growth and self.accept_growth) or self._follows(existing, spec):
             engine.record("answer", key=spec.key, fingerprint=spec.fingerprint, answer="rerun")
             return
         self.changes.append((spec.key, spec.fingerprint))
@@ -103,6 +111,14 @@ class ReplaySession:
         )
         engine.attention(f"changed {spec.key}", message, step=spec.key, fingerprint=spec.fingerprint)
         raise Changed([], message)
+
+    def _follows(self, existing: ArrayState, spec: ArraySpec) -> bool:
+        """Whether a step changed only because one before it was computed anew: that was answered there."""
+        return (
+            self.replaced > existing.number
+            and not self._changed_files()
+            and describe(self.engine.path(existing))["function"] == spec.function
+        )
 
     def _changed_files(self) -> str:
         """Files that are not as the replay before saw them: the likely cause of a change."""
