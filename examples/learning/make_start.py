@@ -7,7 +7,7 @@ from ase.build import molecule
 from ase.io import write
 
 FRAMES = 10
-DISPLACEMENT = 0.03  # Å, standard deviation
+DISPLACEMENT = 0.02  # Å, standard deviation
 
 trans = molecule("CH3CH2OH")
 gauche = trans.copy()
