@@ -80,23 +80,24 @@ class Ledger:
         stopped
             Whether it ended as if somebody had stopped it.
         """
-        if self._first is not None and len(self._first) < FIRST:
-            if header["reason"] == "error" and not stopped:
-                self._first.append((header["task"], header["message"]))
-            else:
+        if self._first is not None:
+            if header["reason"] != "error" or stopped or not self._is_alike(header["message"]):
                 self._first = None
+            else:
+                self._first.append((header["task"], header["message"]))
         if header["reason"] == "error":
             self._held.append(Held(time.monotonic() + HOLD, header, output, stopped))
         else:
             self._fail(header, output)
 
     def broken(self) -> tuple[list[int], str]:
-        """Return the first tasks and their message if all of them failed alike, else nothing."""
+        """Return all tasks and their message, if there were enough and all of them failed alike; else nothing."""
         if self._first is None or len(self._first) < FIRST:
             return [], ""
-        tasks = [task for task, _ in self._first]
-        messages = [message for _, message in self._first]
-        return (tasks, messages[0]) if len(set(map(alike, messages))) == 1 else ([], "")
+        return [task for task, _ in self._first], self._first[0][1]
+
+    def _is_alike(self, message: str) -> bool:
+        return not self._first or alike(message) == alike(self._first[0][1])
 
     @property
     def waiting(self) -> bool:

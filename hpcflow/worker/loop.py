@@ -89,7 +89,7 @@ class Loop:
         self.output = b""
         """What a slot printed that could not start."""
         self.broken: list[int] = []
-        """The first tasks, if all of them failed alike."""
+        """The tasks that failed for the worker's own fault."""
         self._batch = bool(array.function.get("batch")) and not attempts.needed
         self._sizes = HandOver(BATCH if self._batch else HAND_OVER)
         self._failed_starts = 0
@@ -129,6 +129,8 @@ class Loop:
             self._timers()
         self.ledger.release(math.inf)
         self._end_all()
+        if self.reason == "broken":
+            self.broken, _ = self.ledger.broken()
         if not self.reason:
             self.reason = "walltime" if self._late and self.supply.left() else "no work"
 
@@ -273,8 +275,7 @@ class Loop:
             self._sizes.done(flight.given, time.monotonic() - flight.handed)
             self._sweep_due = True
         elif self.reason:
-            self.supply.put_back(flight.works)  # too late for the rest of what it was given
-            flight.works.clear()
+            slot.cut = True  # too late for the rest of what it was given, but answers may be on their way
             send(slot.pid, signal.SIGKILL)
         flight.next_begins(boot)
 
@@ -319,7 +320,7 @@ class Loop:
             return
         works = list(flight.works)
         flight.works.clear()
-        if not slot.delivered:
+        if slot.cut or not slot.delivered:
             self.supply.put_back(works)
             return
         if self._together(slot, works):
@@ -336,7 +337,6 @@ class Loop:
         """Leave if the first tasks say that this worker, and not they, is at fault."""
         tasks, message = self.ledger.broken()
         if tasks and not self.reason:
-            self.broken = tasks
             self._stop("broken", message)
 
     def _stop(self, reason: str, message: str) -> None:

@@ -42,6 +42,8 @@ class PythonSlot:
         """Whether the process could read what it was given last."""
         self.leaving = False
         """Whether the process said that it ends."""
+        self.cut = False
+        """Whether the process was killed between two tasks of a hand-over."""
         self.flight = Flight()
         self.answers = self.output = -1
         self.splitter = Splitter(b"")
@@ -77,7 +79,7 @@ class PythonSlot:
             os.set_blocking(fd, False)
         self.splitter = Splitter(mark)
         self._buffer.clear()
-        self.ready = self.signalled = self.leaving = False
+        self.ready = self.signalled = self.leaving = self.cut = False
         self.excuse = ""
         self._list = 0
 

@@ -321,3 +321,18 @@ def test_nohup_stays_nohup(array):
     os.kill(worker.pid, signal.SIGHUP)
     assert worker.wait(20) == 0
     assert array.goodbye()["reason"] == "no work"
+
+
+@pytest.mark.parametrize(
+    "source", ["def f(x):\n    return x\n", "def f(x):\n    raise ValueError('abcdefgh'[x % 8])\n"]
+)
+def test_a_stop_in_the_middle_of_short_tasks_loses_and_repeats_nothing(array, source):
+    array.python("f", list(range(30_000)), source)
+    worker = array.start("--slots", "2")
+    array.wait(lambda: array.files() and array.files()[0].stat().st_size > 100_000)
+    os.kill(worker.pid, signal.SIGTERM)
+    assert worker.wait(20) == 0
+    assert array.goodbye()["reason"] == "signal"
+    numbers = [task["task"] for task in array.tasks()]
+    assert len(set(numbers)) == len(numbers) < 30_000
+    assert not [task for task in array.tasks() if task.get("message", "").startswith("killed")]
