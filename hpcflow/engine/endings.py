@@ -16,13 +16,15 @@ from hpcflow.schedulers.base import Cause, Element, Ending, SchedulerError, Stat
 
 def explain(engine: Engine) -> None:
     """Ask about everything that is gone and has not said why itself."""
-    wanted: dict[str, list[tuple[JobState, int]]] = {}
+    started: dict[str, list[tuple[JobState, int]]] = {}
+    others: dict[str, list[tuple[JobState, int]]] = {}
     for array in engine.live_arrays():
-        for job, index in [*_silent(engine, array), *_never_started(engine, array)]:
-            if (job.token, index) not in engine.endings:
-                wanted.setdefault(job.site, []).append((job, index))
-    for site, elements in wanted.items():
-        _ask(engine, site, elements)
+        for job, index in _silent(engine, array):
+            started.setdefault(job.site, []).append((job, index))
+        for job, index in _never_started(engine, array):
+            others.setdefault(job.site, []).append((job, index))
+    for site in sorted({*started, *others}):
+        _ask(engine, site, started.get(site, []), others.get(site, []))
     for array in engine.live_arrays():
         _note_never_started(engine, array)
 
@@ -100,24 +102,30 @@ def _never_started(engine: Engine, array: ArrayState) -> Iterator[tuple[JobState
                 yield job, index
 
 
-def _ask(engine: Engine, site: str, elements: list[tuple[JobState, int]]) -> None:
+def _ask(engine: Engine, site: str, started: list[tuple[JobState, int]], others: list[tuple[JobState, int]]) -> None:
     campaign = engine.state.campaign
     if engine.now() - campaign.asked.get(site, 0.0) < engine.site(site).scheduler.settle:
         return
     campaign.asked[site] = engine.now()
     engine.changed = True
-    asked = {
-        Element(job.id, index if job.width > 1 else None, job.token, State.ENDED, ""): (job.token, index)
-        for job, index in elements
-    }
+    asked = {_element(job, index) for job, index in [*started, *others]}
+    # What of an array was cancelled before it started may be known as a whole only.
+    asked |= {Element(job.id, None, job.token, State.ENDED, "") for job, _ in others}
     try:
         endings = engine.scheduler(site).endings(asked)
     except SchedulerError as error:
         engine.say_while(f"{site}: accounting did not answer ({error}); workers that are gone are explained later")
         return
-    for element, key in asked.items():
-        if (element.job, element.index) in endings:
-            engine.endings[key] = endings[element.job, element.index]
+    for job, index in started:
+        if ending := endings.get((job.id, _element(job, index).index)):
+            engine.endings[job.token, index] = ending
+    for job, index in others:
+        if ending := endings.get((job.id, _element(job, index).index)) or endings.get((job.id, None)):
+            engine.endings[job.token, index] = ending
+
+
+def _element(job: JobState, index: int) -> Element:
+    return Element(job.id, index if job.width > 1 else None, job.token, State.ENDED, "")
 
 
 def _note_never_started(engine: Engine, array: ArrayState) -> None:

@@ -87,12 +87,16 @@ def _observe_job(engine: Engine, job: JobState, found: list[Element], now: float
     # the scheduler) counts as the same element: some life of it is still there.
     before = (dict(job.elements), dict(job.absent), job.reason)
     best: dict[int, Element] = {}
+    remainder = None
     for element in found:
+        if element.index is None and job.width > 1:
+            remainder = element  # Slurm shows so what of an array was cancelled before it started (seen: 22.05)
+            continue
         index = element.index or 0
         if index not in best or best[index].state is State.ENDED:
             best[index] = element
     for index in range(job.width):
-        seen = best.get(index)
+        seen = best.get(index, remainder)
         if seen is None:
             if job.id:
                 job.absent.setdefault(index, now)

@@ -70,9 +70,7 @@ def four(campaign: SlurmCampaign, seconds: float = 2.0, count: int = 4, **site: 
 
 @pytest.mark.slow  # three jobs, each of which has some seconds of its walltime to work
 def test_at_the_walltime_tasks_stop_at_a_checkpoint_and_go_on_in_the_next_job(slurm_campaign: SlurmCampaign) -> None:
-    campaign = slurm_campaign.prepare(
-        STEPS, parameters="count: 2, steps: 40", limits="submit: 2", work=SHORT
-    )
+    campaign = slurm_campaign.prepare(STEPS, parameters="count: 2, steps: 40", limits="submit: 2", work=SHORT)
     campaign.good("submit")
     said = campaign.finish_saying()
     assert campaign.results() == [40, 40], said
@@ -204,7 +202,7 @@ def test_preempted_workers_are_named_and_replaced(slurm_campaign: SlurmCampaign,
         "sbatch", "--parsable", "-phigh", "-wn1", "-c4", "--mem=10", "-o/dev/null", "--wrap=sleep 2"
     ).strip()
     said = campaign.finish_saying()
-    assert "4 workers ended: preempted (PREEMPTED" in said
+    assert "ended: preempted (PREEMPTED" in said
     assert campaign.results() == [0, 1, 4, 9]
     assert charges(campaign) == []
     cluster.until(lambda: high not in cluster.run("squeue", "-ho%i"))
