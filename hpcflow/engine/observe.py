@@ -145,7 +145,7 @@ def adopt(engine: Engine) -> None:
 
 
 def whole_job(element: str, clusters: tuple[str, ...]) -> str:
-    """Id of a whole job, as its submission would have told it, from that of an element: empty if that cannot be said."""
+    """Id of a whole job as its submission would have told it, from that of an element; empty if it cannot be said."""
     if len(clusters) > 1:
         return ""  # any of them might have taken it
     # Slurm: 12_3 of 12; PBS: 12[3].server of 12[].server; LSF: 12[3] of 12.
