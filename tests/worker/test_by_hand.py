@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +7,8 @@ from pathlib import Path
 
 def by_hand(array, task):
     words = [sys.executable, str(next(array.code.iterdir())), "task", str(array.array), str(task)]
-    return subprocess.run(words, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "TMPDIR": str(array.scratch)}
+    return subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
 
 
 def test_a_function_runs_in_a_directory_that_stays(array):
