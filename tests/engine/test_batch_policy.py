@@ -19,7 +19,7 @@ from hpcflow.engine.summary import summarize
 from hpcflow.schedulers.base import Cause, Ending, SchedulerError, State, Submission
 
 if TYPE_CHECKING:
-    from conftest import BatchSystem, Laboratory
+    from conftest import Laboratory
 
 TASK = """
 import os, time
@@ -192,17 +192,17 @@ def say(laboratory: Laboratory, job: Submission, element: int, tasks: list[int],
 
 
 class TestGhosts:
-    def begin(self, laboratory: Laboratory, tasks: Any, tmp_path: Path) -> tuple[Path, Path]:
+    def begin(self, laboratory: Laboratory, tasks: Any, tmp_path: Path) -> Path:
         gate, log = tmp_path / "gate", tmp_path / "log"
         log.touch()
         with laboratory.script() as run:
             run.map(tasks.hold, range(6), gate=str(gate), log=str(log))
-        return gate, log
+        return log
 
     def test_a_worker_taken_for_dead_that_wakes_up_changes_no_result(
         self, laboratory: Laboratory, tasks: Any, tmp_path: Path
     ) -> None:
-        gate, log = self.begin(laboratory, tasks, tmp_path)
+        log = self.begin(laboratory, tasks, tmp_path)
         batch = laboratory.batch
         (job,) = batch.submissions
         batch.show(job, State.RUNNING)
@@ -261,7 +261,7 @@ class TestGhosts:
     def test_a_worker_that_beats_is_alive_whatever_the_scheduler_says(
         self, laboratory: Laboratory, tasks: Any, tmp_path: Path
     ) -> None:
-        gate, log = self.begin(laboratory, tasks, tmp_path)
+        log = self.begin(laboratory, tasks, tmp_path)
         batch = laboratory.batch
         (job,) = batch.submissions
         worker = laboratory.start_worker(job)
@@ -284,7 +284,7 @@ class TestGhosts:
     def test_a_killed_worker_is_not_concluded_from_a_scheduler_that_does_not_answer(
         self, laboratory: Laboratory, tasks: Any, tmp_path: Path
     ) -> None:
-        gate, log = self.begin(laboratory, tasks, tmp_path)
+        log = self.begin(laboratory, tasks, tmp_path)
         batch = laboratory.batch
         (job,) = batch.submissions
         batch.show(job, State.RUNNING)
@@ -309,7 +309,7 @@ class TestGhosts:
     def test_memory_that_ran_out_is_asked_for_again_with_half_as_much_more(
         self, laboratory: Laboratory, tasks: Any, tmp_path: Path
     ) -> None:
-        gate, log = self.begin(laboratory, tasks, tmp_path)
+        log = self.begin(laboratory, tasks, tmp_path)
         batch = laboratory.batch
         (job,) = batch.submissions
         worker = laboratory.start_worker(job)
@@ -328,7 +328,7 @@ class TestGhosts:
     def test_a_job_cancelled_by_somebody_holds_the_array_until_resume(
         self, laboratory: Laboratory, tasks: Any, tmp_path: Path
     ) -> None:
-        gate, log = self.begin(laboratory, tasks, tmp_path)
+        log = self.begin(laboratory, tasks, tmp_path)
         batch = laboratory.batch
         (job,) = batch.submissions
         worker = laboratory.start_worker(job)
@@ -355,8 +355,8 @@ def test_only_the_records_before_damage_count(laboratory: Laboratory, tasks: Any
     (job,) = laboratory.batch.submissions
     file = say(laboratory, job, 0, [0, 1, 2])
     data = bytearray(file.read_bytes())
-    third = [record for record in scan(bytes(data)) if record.header.get("task") == 1][0]
-    data[third.payload] ^= 1
+    second = next(record for record in scan(bytes(data)) if record.header.get("task") == 1)
+    data[second.payload] ^= 1
     file.write_bytes(bytes(data))
     engine = laboratory.tick()
     assert only(engine).succeeded == 1
