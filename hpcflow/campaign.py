@@ -53,6 +53,7 @@ class Campaign:
         self._seed = seed
         self._interval = interval
         self._base: Any = None
+        self._session: BlockingSession | None = None
 
     def __enter__(self) -> Run:
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -70,12 +71,15 @@ class Campaign:
                 engine.record("site", site=self._site)
         self._base = relative_to(Path.cwd())
         self._base.__enter__()
-        return Run(BlockingSession(database, self._seed, interval))
+        self._session = BlockingSession(database, self._seed, interval)
+        return Run(self._session)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._base.__exit__(kind, error, trace)
+        if kind is None and self._session is not None:
+            self._session._tick()  # notes what has come to its end
 
 
 def _empty() -> Any:
