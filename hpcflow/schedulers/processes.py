@@ -8,6 +8,7 @@ was started by an engine killed a moment later is still found.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ START = "HPCFLOW_START"
 
 _PROC = Path("/proc")
 _MARKS = (JOB.encode(), ELEMENT.encode(), LEADER.encode())
+_IN_JSON = re.compile(rb'"(HPCFLOW_[A-Z]+)=([^"\\]*)"')
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD in the flags of /proc/PID/stat
 _GONE = "ZXx"
 
@@ -57,7 +59,12 @@ def stat(pid: int) -> Stat | None:
     fields = text[text.rfind(b")") + 2 :].split()  # the name before may hold spaces and parentheses
     start, end = int(fields[47]), int(fields[48])  # of the environment in memory; 0 during execve(2)
     bare = bool(int(fields[6]) & _KERNEL_THREAD) or 0 < start == end
-    return Stat(fields[0].decode(), int(fields[3]), int(fields[19]), bare)
+    state = fields[0].decode()
+    if state == "Z" and int(fields[17]) > 1:
+        # Another thread than the first calls execve(2): the kernel ends the first before that one takes its place.
+        # Programs in Go do so, container engines for example (seen: up to 10 ms).
+        state = "R"
+    return Stat(state, int(fields[3]), int(fields[19]), bare)
 
 
 def alive(pid: int, start: int | None = None) -> bool:
@@ -153,6 +160,8 @@ def _environ(pid: int) -> bytes | None:
     """Return the environment a process started its program with; None if it is gone or hidden."""
     try:
         return (_PROC / str(pid) / "environ").read_bytes()
+    except ProcessLookupError:
+        return b""  # it has no memory: it is gone, or for a moment on its way to another program (seen: Linux 6.18)
     except OSError:
         return None
 
@@ -175,7 +184,9 @@ def _settling(pid: int, environ: bytes, waited: float) -> bool:
 def _carrier(pid: int, environ: bytes) -> Carrier | None:
     if JOB.encode() + b"=" not in environ or _halved(environ):  # most processes: not taken apart
         return None
-    variables = dict(part.split(b"=", 1) for part in environ.split(b"\0") if b"=" in part)
+    # While Apptainer starts a container, the variables stand in one variable of its starter, as JSON (seen: 1.4.5).
+    passed_on = dict(_IN_JSON.findall(environ))
+    variables = passed_on | dict(part.split(b"=", 1) for part in environ.split(b"\0") if b"=" in part)
     try:
         job = os.fsdecode(variables[JOB.encode()])
         element = int(variables[ELEMENT.encode()])
