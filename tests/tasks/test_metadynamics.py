@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,9 @@ import pytest
 from ase import Atoms, units
 from ase.build import molecule
 
+from hpcflow.tasks.committee import Prediction
+from hpcflow.tasks.dynamics import Conditions, start
 from hpcflow.tasks.metadynamics import Bias, Metadynamics
-from hpcflow.tasks.sampling import explore
 
 VARIABLES = {"distance": [1, 2], "angle": [0, 1, 2], "torsion": [0, 1, 2, 3]}
 NOT_PERIODIC = [False, False, False]
@@ -86,23 +86,39 @@ def test_a_torsion_has_no_end(ethanol_frame: Atoms) -> None:
     assert energy == pytest.approx(0.1 * math.exp(-0.5 * 0.2**2), rel=1e-3)
 
 
-def test_the_bias_drives_the_variable(models: list[str], workdir: Path) -> None:
-    walker = molecule("CH3CH2OH")
-    walker.info = {"walker": 0, "temperature": 100.0, "parent": "w"}
-    settings: dict[str, Any] = {
-        "models": models,
-        "device": "cpu",
-        "steps": 200,
-        "every": 10,
-        "guards": {"deviation": 99},
-    }
-    hills = {"variable": "torsion", "atoms": [0, 1, 2, 3], "width": 15.0, "height": 0.2, "every": 10}
+class Spring:
+    """Two atoms and a spring of 5 eV/Å² between them, in the place of a committee."""
 
-    def spread(**more: Any) -> float:
-        frames = explore(walker, **settings, **more).frames[:-1]
-        return float(np.ptp([frame.get_dihedral(0, 1, 2, 3) for frame in frames]))
+    def graph(self, frames: list[Atoms]) -> dict[str, Any]:
+        import torch
 
-    assert spread(bias=hills) > 1.5 * spread()
+        edges = torch.tensor([[0, 1], [1, 0]])
+        return {"frame": frames[0], "edge_index": edges, "shifts": torch.zeros(2, 3)}
+
+    def evaluate(self, graph: dict[str, Any]) -> list[Prediction]:
+        one, other = graph["frame"].positions
+        length = np.linalg.norm(other - one)
+        pull = 5.0 * (length - 1.5) * (other - one) / length
+        return [Prediction(np.array([2.5 * (length - 1.5) ** 2]), np.array([[pull, -pull]]), None)]
+
+
+@pytest.mark.parametrize("engine", ["openmm", "ase"])
+def test_the_bias_drives_the_variable(engine: str) -> None:
+    dimer = Atoms("Ar2", positions=[[0, 0, 0], [1.5, 0, 0]])
+    hills = Metadynamics("distance", [0, 1], width=0.05, height=0.02, every=20, factor=50.0)
+
+    def spread(bias: Metadynamics | None) -> float:
+        conditions = Conditions(temperature=50.0, timestep=2.0, friction=0.01, seed=1, bias=bias)
+        dynamics = start(dimer, Spring(), conditions, engine)  # type: ignore[arg-type]
+        lengths = []
+        for _ in range(2000):
+            dynamics.step()
+            lengths.append(dynamics.frame().get_distance(0, 1))
+        return float(np.ptp(lengths))
+
+    # Thermal motion alone has a standard deviation of 0.03 Å.
+    assert spread(None) < 0.3
+    assert spread(hills) > 0.6
 
 
 @pytest.mark.parametrize(
