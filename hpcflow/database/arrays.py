@@ -8,8 +8,9 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,8 @@ class Earlier:
     record: Accepted
 
 
-Lookup = Callable[[list[bytes]], dict[int, Earlier]]
-"""From task identities to the results that earlier arrays already have, by task index."""
+Lookup = Callable[[list[bytes]], Iterator[tuple[int, Earlier]]]
+"""From task identities to the results that earlier arrays already have, each with its task."""
 
 
 def directory_name(number: int, name: str) -> str:
@@ -140,12 +141,15 @@ def _sync_file(path: Path) -> None:
 def _take_over(new: Path, ids: list[bytes], lookup: Lookup) -> int:
     """Copy results that exist already, as if a worker named ``taken`` had computed them."""
     found = lookup(ids)
-    if not found:
+    first = next(found, None)
+    if first is None:
         return 0
+    count = 0
     with open(new / "work" / "out" / "taken", "wb") as stream:
         hello = {"kind": "hello", "worker": "taken", "job": "", "element": 0, "host": "", "time": time.time()}
         stream.write(records.encode(hello))
-        for task, earlier in sorted(found.items()):
+        for task, earlier in chain([first], found):
+            count += 1
             header = {k: v for k, v in earlier.record.header.items() if k not in ("bytes", "crc32")}
             header.setdefault("taken", [earlier.number, header["task"]])
             for name, _, _ in header.get("files", []):
@@ -157,7 +161,7 @@ def _take_over(new: Path, ids: list[bytes], lookup: Lookup) -> int:
         stream.write(records.encode({"kind": "goodbye", "time": time.time(), "reason": "no work"}))
         stream.flush()
         os.fsync(stream.fileno())
-    return len(found)
+    return count
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -14,6 +14,7 @@ from hpcflow.database.inputs import identities, item_digests
 from hpcflow.database.state import ArrayState, Freeze
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.session import Changed, ReplaySession, find_array, grouped
+from hpcflow.engine.takeover import find_finished
 from hpcflow.engine.width import most_workers, slots_per_worker
 from hpcflow.session import NotReady
 from hpcflow.sites.rules import validate
@@ -86,8 +87,7 @@ class PlanSession(ReplaySession):
         local = site.scheduler.kind == "local"
         requests = grouped(spec)
         digests = _digests(spec)
-        lookup = self._lookup(spec.what)
-        taken = len(lookup(list(identities(spec.what, digests)))) if lookup is not None else 0
+        taken = len(find_finished(engine, spec.what, list(identities(spec.what, digests))))
         array = _pretend(engine, spec, len(digests))
         slots = slots_per_worker(engine, array, {})
         left = len(digests) - taken

@@ -11,7 +11,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from hpcflow.database.arrays import ArraySpec, Earlier, create_array, describe, task_ids
+from hpcflow.database.arrays import ArraySpec, Earlier, create_array, describe
 from hpcflow.database.files import digest_file, file_stamp, write_whole
 from hpcflow.database.inputs import nameless
 from hpcflow.database.results import Accepted, read_records
@@ -21,6 +21,7 @@ from hpcflow.engine.decide import decide_array, decide_jobs
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.observe import observe
 from hpcflow.engine.submit import cancel_array, submit_array
+from hpcflow.engine.takeover import find_finished, finished_records
 from hpcflow.errors import UserError
 from hpcflow.session import NotReady
 from hpcflow.structures.joined import joined_file, write_by_content
@@ -149,9 +150,11 @@ class ReplaySession:
         database = engine.database
         spec.code = build(engine.campaign, database.directory / "code", sources)
         number = max(campaign.arrays, default=0) + 1
-        directory, count, taken = create_array(
-            database.directory, engine.campaign, number, spec, self._lookup(spec.what), engine.verify
-        )
+
+        def lookup(ids: list[bytes]) -> Iterator[tuple[int, Earlier]]:
+            return finished_records(engine, find_finished(engine, spec.what, ids))
+
+        directory, count, taken = create_array(database.directory, engine.campaign, number, spec, lookup, engine.verify)
         engine.record(
             "array",
             array=number,
@@ -178,34 +181,6 @@ class ReplaySession:
         collect_array(engine, array)
         decide_array(engine, array)
         return array
-
-    def _lookup(self, what: str) -> Any:
-        """A function that finds finished results of the same computation by identity."""
-        engine = self.engine
-        candidates = [a for a in engine.state.campaign.arrays.values() if a.what == what and a.succeeded]
-        if not candidates:
-            return None
-
-        def lookup(ids: list[bytes]) -> dict[int, Earlier]:
-            wanted = {identity: task for task, identity in enumerate(ids)}
-            found: dict[int, Earlier] = {}
-            for array in reversed(candidates):
-                path = engine.path(array)
-                status = engine.state.status.get(array.number)
-                mine = [
-                    t
-                    for t, identity in enumerate(task_ids(path))
-                    if wanted.get(identity, -1) >= 0
-                    and wanted[identity] not in found
-                    and (status is None or status[t] == SUCCEEDED)
-                ]
-                identities = task_ids(path)
-                for record in read_records(path, array, status, mine):
-                    if record.header["state"] == "succeeded":
-                        found[wanted[identities[record.task]]] = Earlier(path, array.number, record)
-            return found
-
-        return lookup
 
     # -- reads -------------------------------------------------------------------------------------
 
