@@ -17,9 +17,10 @@ import numpy as np
 
 from hpcflow.task import Output, Unfinished, task
 from hpcflow.tasks.committee import Prediction, load
-from hpcflow.tasks.dynamics import Conditions, Dynamics, Evaluation, start, temperature
+from hpcflow.tasks.dynamics import Dynamics, start, temperature
 from hpcflow.tasks.interruption import Interruption, seed
 from hpcflow.tasks.metadynamics import Metadynamics
+from hpcflow.tasks.surface import Conditions, Evaluation
 
 if TYPE_CHECKING:
     from ase import Atoms

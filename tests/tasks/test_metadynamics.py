@@ -11,8 +11,9 @@ from ase import Atoms, units
 from ase.build import molecule
 
 from hpcflow.tasks.committee import Prediction
-from hpcflow.tasks.dynamics import Conditions, start
+from hpcflow.tasks.dynamics import start
 from hpcflow.tasks.metadynamics import Bias, Metadynamics
+from hpcflow.tasks.surface import Conditions
 
 VARIABLES = {"distance": [1, 2], "angle": [0, 1, 2], "torsion": [0, 1, 2, 3]}
 NOT_PERIODIC = [False, False, False]

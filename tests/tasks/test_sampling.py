@@ -15,10 +15,12 @@ from ase.constraints import FixAtoms
 
 from hpcflow.task import Output, Unfinished
 from hpcflow.tasks import sampling
+from hpcflow.tasks.barostat import Barostat
 from hpcflow.tasks.committee import Committee, load
-from hpcflow.tasks.dynamics import Barostat, Conditions, start, temperature
+from hpcflow.tasks.dynamics import start, temperature
 from hpcflow.tasks.interruption import Interruption
 from hpcflow.tasks.sampling import explore
+from hpcflow.tasks.surface import Conditions
 
 ENGINES = ("openmm", "ase")
 OFF = {"deviation": 100.0}
