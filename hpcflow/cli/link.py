@@ -17,7 +17,7 @@ from hpcflow.engine.tick import tick
 @click.option("--job", required=True, help="Name of the job that this is.")
 def link(directory: Path | None, job: str) -> None:
     """Submit the next link, then tick."""
-    with open_engine(open_database(directory), patience=120.0) as engine:
+    with open_engine(open_database(directory), patience=300.0) as engine:
         begin_link(engine, job)
         keep_chain(engine)
         before = engine.journal_length

@@ -214,6 +214,11 @@ def _ended(state: State, entry: Entry) -> None:
     if job.array in state.campaign.arrays:
         state.campaign.arrays[job.array].barren = entry.get("barren", 0)
     job.ended = True
+    if job.array not in state.campaign.arrays:
+        # A link of the chain. There may be thousands: of those that ended, only the last is remembered.
+        links = [j for j in state.campaign.jobs.values() if j.array == job.array and j.ended and j is not job]
+        for link in links:
+            del state.campaign.jobs[link.number]
     job.cause = entry["cause"]
     job.elements, job.absent, job.reason = {}, {}, ""
 

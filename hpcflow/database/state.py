@@ -247,7 +247,7 @@ class CampaignState(msgspec.Struct):
     allowances: dict[str, Allowance] = {}
     """By site."""
     occupied: dict[str, int] = {}
-    """Elements of this user, of any campaign, in the queue of each site: listed, or submitted since."""
+    """Elements of this user, of any campaign, in the queue of each site: listed, or submitted since; without links."""
     full: dict[str, tuple[float, int]] = {}
     """By site: when its scheduler last had no room, and how many elements were there then."""
     asked: dict[str, float] = {}

@@ -6,12 +6,15 @@ first moments can break the chain; the next tick of anybody, also that of the la
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 
 from hpcflow.database.files import write_whole
 from hpcflow.database.state import JobState
 from hpcflow.engine.engine import Engine
+from hpcflow.engine.observe import may_turn_up, whole_job
+from hpcflow.engine.submit import cancel_jobs, new_token
 from hpcflow.errors import UserError
 from hpcflow.schedulers.base import SchedulerError, Submission
 
@@ -20,7 +23,6 @@ NO_ARRAY = 0
 
 LONGEST_PAUSE = 16
 """While nothing changes the interval doubles, up to this many times the one asked for."""
-
 
 KEPT_LOGS = 5
 """Logs of links that are kept."""
@@ -37,30 +39,42 @@ def start_chain(engine: Engine, interval: float) -> None:
     site = engine.site(engine.state.campaign.site)
     if site.scheduler.kind != "local" and not site.scheduler.submit_from_nodes:
         raise UserError(
-            f"site {site.name}: jobs may not submit jobs there (scheduler.submit_from_nodes is not true), so a campaign "
-            "cannot drive itself. Use: hpcflow cron --install"
+            f"site {site.name}: jobs may not submit jobs there (scheduler.submit_from_nodes is not true), so a "
+            "campaign cannot drive itself. Use: hpcflow cron --install"
         )
     engine.record("chain", interval=interval)
 
 
 def links(engine: Engine) -> list[JobState]:
-    """Links that have not begun, as far as is known."""
-    return [job for job in engine.state.campaign.jobs.values() if job.array == NO_ARRAY and not job.ended]
+    """Links that wait, as far as is known."""
+    jobs = engine.state.campaign.jobs.values()
+    waiting = (job for job in jobs if job.array == NO_ARRAY and not job.ended)
+    return [job for job in waiting if job.id or may_turn_up(engine, job)]
 
 
 def begin_link(engine: Engine, token: str) -> None:
     """A link has started: it no longer waits."""
-    for job in links(engine):
-        if job.token == token:
-            engine.record("ended", job=job.number, cause="a link, now at work")
+    for job in list(engine.state.campaign.jobs.values()):
+        if job.token != token or job.ended:
+            continue
+        identity = whole_job(os.environ.get("HPCFLOW_SCHEDULER_ID", ""), engine.site(job.site).clusters)
+        if not job.id and identity:  # whoever submitted it did not live to write that down
+            engine.record("submitted", job=job.number, id=identity, adopted=True)
+        engine.record("ended", job=job.number, cause="a link, now at work")
 
 
 def keep_chain(engine: Engine) -> None:
     """See to it that exactly one link waits, unless there is nothing left to wait for."""
     campaign = engine.state.campaign
-    if not campaign.chain or campaign.finished or campaign.cancelled or links(engine):
+    waiting = links(engine)
+    if not campaign.chain or campaign.cancelled:
         return
-    from hpcflow.engine.submit import new_token
+    if campaign.finished or _waits_for_a_person(engine):
+        cancel_jobs(engine, waiting)
+        return
+    cancel_jobs(engine, waiting[1:])  # one that had been given up has turned up after all
+    if waiting:
+        return
     from hpcflow.sites.scripts import Script, render
 
     name = campaign.site
@@ -120,3 +134,10 @@ def keep_chain(engine: Engine) -> None:
         engine.say(f"the next link of the chain could not be submitted ({error}); the next tick tries again")
         return
     engine.record("submitted", job=number, id=identity, adopted=False)
+
+
+def _waits_for_a_person(engine: Engine) -> bool:
+    """Whether ticks cannot bring anything until somebody types ``resume``, which also goes on with the chain."""
+    campaign = engine.state.campaign
+    at_work = any(not job.ended and job.array != NO_ARRAY for job in campaign.jobs.values())
+    return bool(campaign.attention) and not at_work

@@ -67,13 +67,18 @@ def room(engine: Engine, array: ArrayState, name: str) -> int:
         return UNLIMITED
     count_queue(engine, name)
     used = used_elements(engine, name)
-    rooms = [] if limits.submit is None else [limits.submit - used]
+    rooms = [] if limits.submit is None else [limits.submit - used - _for_links(engine, limits.submit)]
     if own.submit is not None:
         rooms.append(own.submit - _used_in_queue(engine, name, array.task_class))
     learned = _learned(engine, name)
     if learned is not None:
         rooms.append(learned - used)
     return max(0, min(rooms, default=UNLIMITED))
+
+
+def _for_links(engine: Engine, most: int) -> int:
+    """Places that a campaign which drives itself must leave free: for a link at work, and the one that waits."""
+    return min(2, most - 1) if engine.state.campaign.chain else 0
 
 
 def used_elements(engine: Engine, name: str) -> int:

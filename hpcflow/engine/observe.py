@@ -15,7 +15,6 @@ from hpcflow.database.state import ArrayState, JobState, WorkerState
 from hpcflow.engine.engine import Engine
 from hpcflow.schedulers.base import Element, SchedulerError, State
 
-
 PATIENCE = 3
 """Settle times after which it no longer matters why something that is gone left without a word."""
 
@@ -50,7 +49,8 @@ def _listing(engine: Engine, site: str) -> list[Element] | None:
         engine.say_while(f"{site}: the scheduler did not answer ({error}); nothing is concluded from that")
         return None
     engine.observed.add(site)
-    alive = sum(1 for element in elements if element.state is not State.ENDED)
+    links = {job.token for job in engine.state.campaign.jobs.values() if job.array not in engine.state.campaign.arrays}
+    alive = sum(1 for element in elements if element.state is not State.ENDED and element.name not in links)
     if engine.state.campaign.occupied.get(site) != alive:
         engine.state.campaign.occupied[site] = alive
         engine.changed = True

@@ -266,18 +266,18 @@ def _cancel_surplus(engine: Engine, array: ArrayState, waiting: dict[str, int]) 
 
 def cancel_array(engine: Engine, array: ArrayState) -> None:
     """Cancel the jobs of one array."""
-    _cancel_jobs(engine, _live_jobs(engine, array))
+    cancel_jobs(engine, _live_jobs(engine, array))
 
 
 def cancel_all(engine: Engine) -> None:
     """Cancel every job of this campaign."""
-    _cancel_jobs(engine, [job for job in engine.state.campaign.jobs.values() if not job.ended])
+    cancel_jobs(engine, [job for job in engine.state.campaign.jobs.values() if not job.ended])
 
 
-def _cancel_jobs(engine: Engine, jobs: list[JobState]) -> None:
+def cancel_jobs(engine: Engine, jobs: list[JobState]) -> None:
     """Cancel whole jobs, by id and name together."""
     for job in jobs:
-        if not job.id:
+        if not job.id or job.site in engine.silent:
             continue
         if len(job.dismissed) < job.width:
             engine.record("dismissed", job=job.number, elements=[[0, job.width]])
