@@ -71,7 +71,7 @@ class Campaign:
 
     def hpcflow(self, *arguments: str, kill_at: int = 0, **environment: str) -> Finished:
         """Run one command to its end, whatever that is, or kill it at one of its file operations."""
-        return forked.run(arguments, self.directory, {**self.environment, **environment}, self.home, kill_at)
+        return forked.run(arguments, self.directory, {**self.environment, **environment}, kill_at)
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start a command and do not wait for it."""

@@ -8,6 +8,7 @@ programs started; writes and syncs are counted by wrapping them.
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 import sys
 import traceback
@@ -47,7 +48,6 @@ def run(
     arguments: tuple[str, ...],
     directory: Path,
     environment: Mapping[str, str],
-    outputs: Path,
     kill_at: int = 0,
     before: Callable[[], object] | None = None,
 ) -> Finished:
@@ -55,42 +55,59 @@ def run(
 
     Parameters
     ----------
-    outputs
-        Directory for what it prints.
     before
         Called in the fork first.
     """
-    told, tell = os.pipe()
-    stdout, stderr = outputs / "stdout", outputs / "stderr"
+    pipes = [os.pipe() for _ in range(3)]  # what it prints, and a byte for each operation
     pid = os.fork()
     if pid == 0:
-        code = 70
         try:
-            os.close(told)
-            _redirect(stdout, stderr)
+            for reading, _ in pipes:
+                os.close(reading)
+            _redirect(pipes[0][1], pipes[1][1])
             os.environ.clear()
             os.environ.update(environment)
             os.chdir(directory)
             if before is not None:
                 before()
-            code = _command(arguments, kill_at, tell)
-        except BaseException:  # noqa: BLE001 a fork must never come back into pytest
-            traceback.print_exc()
-        finally:
+            code = _command(arguments, kill_at, pipes[2][1])
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
             os._exit(code)
-    os.close(tell)
-    with open(told, "rb") as stream:
-        operations = len(stream.read())
+        except BaseException:  # noqa: BLE001 a fork must never come back into pytest
+            traceback.print_exc()
+            sys.stderr.flush()
+        finally:
+            os._exit(70)
+    for _, writing in pipes:
+        os.close(writing)
+    stdout, stderr, operations = _read([reading for reading, _ in pipes])
     _, status = os.waitpid(pid, 0)
     code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-    return Finished(code, stdout.read_text("utf-8", "replace"), stderr.read_text("utf-8", "replace"), operations)
+    return Finished(code, stdout.decode("utf-8", "replace"), stderr.decode("utf-8", "replace"), len(operations))
 
 
-def _redirect(stdout: Path, stderr: Path) -> None:
-    for fd, path in ((1, stdout), (2, stderr)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), fd)
+def _read(pipes: list[int]) -> list[bytes]:
+    """Read pipes until all are closed."""
+    found = dict.fromkeys(pipes, b"")
+    with selectors.DefaultSelector() as selector:
+        for pipe in pipes:
+            selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _ in selector.select():
+                data = os.read(key.fd, 1 << 16)
+                found[key.fd] += data
+                if not data:
+                    selector.unregister(key.fd)
+                    os.close(key.fd)
+    return list(found.values())
+
+
+def _redirect(stdout: int, stderr: int) -> None:
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    for fd in (stdout, stderr):
+        os.close(fd)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 it lives as long as the process
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
