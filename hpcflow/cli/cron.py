@@ -21,6 +21,7 @@ LOG_LIMIT = 1 << 20
 """The log of cron is begun anew beyond this size (bytes)."""
 
 _KEPT = ("PATH", "HOME", "SLURM_CONF", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "HPCFLOW_ACCOUNT", "LD_LIBRARY_PATH")
+_KEPT += ("PYTHONPATH", "PBS_CONF_FILE", "PBS_SERVER", "LSF_ENVDIR", "LSF_SERVERDIR")
 """Variables that cron does not have and a poll may need."""
 
 
@@ -40,12 +41,12 @@ def cron(directory: Path | None, action: str | None, minutes: int, scron: bool) 
     database = open_database(directory)
     tool = "scrontab" if scron else "crontab"
     if action is None:
-        click.echo(cron_line(database, minutes, tool))
+        click.echo("\n".join(cron_lines(database, minutes, tool)))
         return
     before = read_table(tool)
     kept = without(before, database)
     if action == "install":
-        write_table(tool, [*kept, cron_line(database, minutes, tool)])
+        write_table(tool, [*kept, *cron_lines(database, minutes, tool)])
         where = "in Slurm's scrontab" if scron else f"in the crontab of {socket.gethostname()}"
         click.echo(f"installed {where}: every {minutes} minutes until the campaign is done")
     elif len(kept) == len(before):
@@ -60,8 +61,8 @@ def mark(database: Database) -> str:
     return f"# hpcflow {database.identity()['id']}"
 
 
-def cron_line(database: Database, minutes: int, tool: str) -> str:
-    """The line for the table; it calls a script, because cron cuts lines at 1000 characters.
+def cron_lines(database: Database, minutes: int, tool: str) -> list[str]:
+    """What belongs into the table. It calls a script, because cron cuts lines at 1000 characters.
 
     Also writes that script: cron starts with an empty environment, so it holds the one of now.
     """
@@ -75,7 +76,20 @@ def cron_line(database: Database, minutes: int, tool: str) -> str:
     script = database.directory / "cron.sh"
     write_whole(script, ("\n".join(lines) + "\n").encode())
     # In a crontab a percent sign is a newline unless it is escaped.
-    return f"*/{minutes} * * * * /bin/sh {shlex.quote(str(script))} {mark(database)}".replace("%", "\\%")
+    line = f"*/{minutes} * * * * /bin/sh {shlex.quote(str(script))} {mark(database)}".replace("%", "\\%")
+    return [*_scron_options(database), line] if tool == "scrontab" else [line]
+
+
+def _scron_options(database: Database) -> list[str]:
+    """How Slurm's cron is to run the next line: as a job of class ``default``."""
+    from hpcflow.engine.engine import look
+    from hpcflow.sites.options import directives, resolve_options
+
+    engine = look(database)
+    site = engine.site(engine.state.campaign.site)
+    task_class = site.task_class("default")
+    options, _ = resolve_options(site, task_class, site.queue_of(task_class), task_class.shape())
+    return [line.replace("#SBATCH", "#SCRON", 1) for line in directives(options, "slurm")]
 
 
 def read_table(tool: str) -> list[str]:
@@ -104,8 +118,15 @@ def write_table(tool: str, lines: list[str]) -> None:
 
 
 def without(lines: list[str], database: Database) -> list[str]:
-    """The table without this campaign's line."""
-    return [line for line in lines if mark(database) not in line]
+    """The table without this campaign's line, and without the options of Slurm's cron that belong to it."""
+    kept: list[str] = []
+    for line in lines:
+        if mark(database) not in line:
+            kept.append(line)
+            continue
+        while kept and kept[-1].startswith("#SCRON"):
+            kept.pop()
+    return kept
 
 
 def after_poll(database: Database, done: bool) -> None:
