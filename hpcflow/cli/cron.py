@@ -20,8 +20,10 @@ from hpcflow.errors import UserError
 LOG_LIMIT = 1 << 20
 """The log of cron is begun anew beyond this size (bytes)."""
 
-_KEPT = ("PATH", "HOME", "SLURM_CONF", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "HPCFLOW_ACCOUNT", "LD_LIBRARY_PATH")
-_KEPT += ("PYTHONPATH", "PBS_CONF_FILE", "PBS_SERVER", "LSF_ENVDIR", "LSF_SERVERDIR")
+_KEPT = (
+    *("PATH", "HOME", "PYTHONPATH", "LD_LIBRARY_PATH", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "HPCFLOW_ACCOUNT"),
+    *("SLURM_CONF", "PBS_CONF_FILE", "PBS_SERVER", "LSF_ENVDIR", "LSF_SERVERDIR"),
+)
 """Variables that cron does not have and a poll may need."""
 
 

@@ -69,7 +69,7 @@ def test_installing_twice_leaves_one_line_and_removing_none(campaign: SlurmCampa
 
 def test_a_poll_without_news_writes_nothing(campaign: SlurmCampaign) -> None:
     campaign.site(limits="submit: 2")
-    campaign.write("hpcflow.yaml", "workflow: flow.py:flow\nsite: cluster\nparameters: {count: 2, seconds: 5}\n")
+    campaign.write("hpcflow.yaml", "workflow: flow.py:flow\nsite: cluster\nparameters: {count: 2, seconds: 60}\n")
     campaign.good("submit")
     campaign.good("cron", "--install")
     wait_for(lambda: len(campaign.running()) == 2)

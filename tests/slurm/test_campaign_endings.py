@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections import Counter
 
 import pytest
@@ -32,7 +30,6 @@ def flow(run: hf.Run, count: int, steps: int):
     run.map(walk, range(count), task_class="work", steps=steps).results()
 """
 HUNGRY = """
-import os
 import hpcflow as hf
 
 def eat(x):
