@@ -15,6 +15,7 @@ from typing import Any
 
 from hpcflow.containers import how_to_make
 from hpcflow.errors import UserError
+from hpcflow.sites.containers import ENGINES
 from hpcflow.sites.images import architecture, local_path, missing_bytes
 from hpcflow.sites.layers import ACCOUNT_VARIABLE, site_document
 from hpcflow.sites.options import LAUNCHER_WORDS, WORDS, resolve_options, unknown_words
@@ -202,6 +203,12 @@ def _container(site: Site, name: str, task_class: TaskClass) -> Iterator[Problem
     if hiding and container.wraps == "worker":
         text = f"a worker in a container needs the variables of its job, which {hiding[0]} hides from it."
         yield ("container", "options"), f"class {name}: {text}"
+    separators = sorted(set(site.campaign or "") & set(",:"))
+    if separators and (ENGINES[runtime.engine].bind or runtime.command):
+        text = (
+            f"the campaign cannot be shown in a container: its path {site.campaign} contains {separators[0]!r}, which "
+        )
+        yield here, f"class {name}: {text}stands between paths there. Move or rename the campaign."
     image = local_path(runtime, container, site.campaign)
     if image is not None:
         for problem in _image(site, task_class, runtime, image):

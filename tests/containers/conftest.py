@@ -1,9 +1,13 @@
 """Real images for the tests that want them, made once and only if somebody asks."""
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from image_lab import BoxedCampaign, Lab, missing_programs, open_lab
+
+sys.path.append(str(Path(__file__).parents[1] / "slurm"))  # private_slurm and slurm_campaigns
 
 
 @pytest.fixture(scope="session")

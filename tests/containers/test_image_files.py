@@ -196,6 +196,18 @@ def test_an_image_in_the_home_directory_is_named_as_a_shell_finds_it(
     assert '"$HOME/own.sif"' in script(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a:b", "a,b"])
+def test_a_campaign_that_no_container_can_show_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    campaign = tmp_path / name
+    (campaign / "sites").mkdir(parents=True)
+    (campaign / "sites" / "machine.yaml").write_text(MACHINE.replace("IMAGE", "docker://a/b:1"))
+    with pytest.raises(UserError, match=f"its path {campaign} contains '{name[1]}'"):
+        validate(load_site("machine", campaign))
+
+
 def test_on_this_machine_an_image_must_be_for_this_machine(
     refusal: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
