@@ -17,8 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import forked
-from forked import Finished
+from forked import Finished, Fork, Stop
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCHER = "from hpcflow.cli.main import main\nmain()\n"
@@ -71,7 +70,17 @@ class Campaign:
 
     def hpcflow(self, *arguments: str, kill_at: int = 0, **environment: str) -> Finished:
         """Run one command to its end, whatever that is, or kill it at one of its file operations."""
-        return forked.run(arguments, self.directory, {**self.environment, **environment}, kill_at)
+        return self.fork(*arguments, stop=Stop(kill_at), **environment).wait()
+
+    def fork(
+        self,
+        *arguments: str,
+        stop: Stop | None = None,
+        before: Callable[[], object] | None = None,
+        **environment: str,
+    ) -> Fork:
+        """Start one command in a fork."""
+        return Fork(arguments, self.directory, {**self.environment, **environment}, stop or Stop(), before)
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start a command and do not wait for it."""

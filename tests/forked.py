@@ -1,6 +1,6 @@
 """Run a command of hpcflow in a fork of the test's process, which has imported all it needs already.
 
-The fork can be told to kill itself at its Nth file operation. Nothing in the product knows of this: the
+The fork can be told to kill or to stop itself at its Nth file operation. Nothing in the product knows of this: the
 interpreter's audit events tell of files opened for writing, renamed, linked, removed, of directories and of
 programs started; writes and syncs are counted by wrapping them.
 """
@@ -44,47 +44,66 @@ class Finished:
     operations: int
 
 
-def run(
-    arguments: tuple[str, ...],
-    directory: Path,
-    environment: Mapping[str, str],
-    kill_at: int = 0,
-    before: Callable[[], object] | None = None,
-) -> Finished:
-    """Run one command in a fork, killed at its ``kill_at``-th operation (0: never).
+@dataclass
+class Stop:
+    """At which file operation (from 1) a command gets a signal; 0 means never."""
+
+    at: int = 0
+    signal: int = signal.SIGKILL
+
+
+class Fork:
+    """A command that runs in a fork.
 
     Parameters
     ----------
     before
         Called in the fork first.
     """
-    pipes = [os.pipe() for _ in range(3)]  # what it prints, and a byte for each operation
-    pid = os.fork()
-    if pid == 0:
-        try:
-            for reading, _ in pipes:
-                os.close(reading)
-            _redirect(pipes[0][1], pipes[1][1])
-            os.environ.clear()
-            os.environ.update(environment)
-            os.chdir(directory)
-            if before is not None:
-                before()
-            code = _command(arguments, kill_at, pipes[2][1])
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
-            os._exit(code)
-        except BaseException:  # noqa: BLE001 a fork must never come back into pytest
-            traceback.print_exc()
-            sys.stderr.flush()
-        finally:
-            os._exit(70)
-    for _, writing in pipes:
-        os.close(writing)
-    stdout, stderr, operations = _read([reading for reading, _ in pipes])
-    _, status = os.waitpid(pid, 0)
-    code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-    return Finished(code, stdout.decode("utf-8", "replace"), stderr.decode("utf-8", "replace"), len(operations))
+
+    def __init__(
+        self,
+        arguments: tuple[str, ...],
+        directory: Path,
+        environment: Mapping[str, str],
+        stop: Stop,
+        before: Callable[[], object] | None = None,
+    ) -> None:
+        pipes = [os.pipe() for _ in range(3)]  # what it prints, and a byte for each operation
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                for reading, _ in pipes:
+                    os.close(reading)
+                _redirect(pipes[0][1], pipes[1][1])
+                os.environ.clear()
+                os.environ.update(environment)
+                os.chdir(directory)
+                if before is not None:
+                    before()
+                code = _command(arguments, stop, pipes[2][1])
+                for stream in (sys.stdout, sys.stderr):
+                    stream.flush()
+                os._exit(code)
+            except BaseException:  # noqa: BLE001 a fork must never come back into pytest
+                traceback.print_exc()
+                sys.stderr.flush()
+            finally:
+                os._exit(70)
+        for _, writing in pipes:
+            os.close(writing)
+        self._pipes = [reading for reading, _ in pipes]
+
+    def stops(self) -> bool:
+        """Wait until it has stopped; False if it ended instead."""
+        return os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT).si_code == os.CLD_STOPPED
+
+    def wait(self) -> Finished:
+        """Wait for its end."""
+        stdout, stderr, operations = _read(self._pipes)
+        _, status = os.waitpid(self.pid, 0)
+        code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        return Finished(code, stdout.decode("utf-8", "replace"), stderr.decode("utf-8", "replace"), len(operations))
 
 
 def _read(pipes: list[int]) -> list[bytes]:
@@ -114,9 +133,9 @@ def _redirect(stdout: int, stderr: int) -> None:
     sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
-def _command(arguments: tuple[str, ...], kill_at: int, tell: int) -> int:
+def _command(arguments: tuple[str, ...], stop: Stop, tell: int) -> int:
     sys.argv = ["hpcflow", *arguments]
-    _arm(kill_at, tell)
+    _arm(stop, tell)
     try:
         hpcflow.cli.main.main()
     except SystemExit as leave:
@@ -124,15 +143,15 @@ def _command(arguments: tuple[str, ...], kill_at: int, tell: int) -> int:
     return 0
 
 
-def _arm(kill_at: int, tell: int) -> None:
+def _arm(stop: Stop, tell: int) -> None:
     write, fsync = os.write, os.fsync
     count = 0
 
     def operation() -> None:
         nonlocal count
         count += 1
-        if count == kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if count == stop.at:
+            os.kill(os.getpid(), stop.signal)
         write(tell, b".")
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:

@@ -8,13 +8,16 @@ import random
 import shutil
 import signal
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from campaign_harness import Campaign, MakeCampaign, wait_for
+from forked import Stop
 
 from hpcflow.cli.campaign import view
+from hpcflow.database import lock
 from hpcflow.database.database import Database
 from hpcflow.engine.summary import summarize
 
@@ -75,18 +78,18 @@ class Stage:
         shutil.copytree(self._saved, self.campaign.directory, symlinks=True)
         self.log.write_text(self._lines)
 
-    def go_on(self) -> None:
+    def go_on(self, before: Callable[[], object] | None = None) -> None:
         """Tick until the campaign is done."""
 
         def tick() -> bool:
-            done = self.campaign.hpcflow("poll")
+            done = self.campaign.fork("poll", before=before).wait()
             assert done.returncode in (0, 3), done.stdout + done.stderr
             return done.returncode == 0
 
-        assert self.campaign.hpcflow("resume").returncode == 0
+        assert self.campaign.fork("resume", before=before).wait().returncode == 0
         wait_for(tick, 30, "the campaign does not end")
         wait_for(lambda: not self.campaign.workers())
-        self.campaign.hpcflow("poll")  # notes that the last job has ended
+        self.campaign.fork("poll", before=before).wait()  # notes that the last job has ended
 
 
 def quiet(campaign: Campaign) -> None:
@@ -141,6 +144,43 @@ def test_the_engine_may_be_killed_between_any_two_file_operations(campaign: Camp
             assert campaign.hpcflow("submit").returncode == 0
         stage.go_on()
         check(stage, f"killed at operation {point} of {operations} of {verb}")
+
+
+def short_lease() -> None:
+    """In the processes of a test: waiting out a lease takes a second."""
+    lock.LEASE, lock.BEAT = 1.0, 0.1
+
+
+@pytest.mark.slow  # each point where the engine falls asleep is a campaign that has to end
+@pytest.mark.parametrize(("reach", "verb"), STAGES, ids=[f"{verb}-{reach.__name__}" for reach, verb in STAGES])
+def test_an_engine_that_fell_asleep_anywhere_changes_nothing_when_it_wakes_up(
+    campaign: Campaign, reach: Any, verb: str
+) -> None:
+    reach(campaign)
+    stage = Stage(campaign)
+    operations = campaign.hpcflow(verb).operations
+    for point in sorted(random.Random(2).sample(range(1, operations + 1), min(SAMPLE, operations))):
+        stage.restore()
+        sleeper = campaign.fork(verb, stop=Stop(point, signal.SIGSTOP), before=short_lease)
+        when = f"asleep at operation {point} of {operations} of {verb}"
+        if not sleeper.stops():
+            assert point > operations - 10, when
+        if campaign.fork("resume", before=short_lease).wait().returncode == 2:  # it had not begun
+            assert campaign.fork("submit", before=short_lease).wait().returncode == 0, when
+        stage.go_on(short_lease)
+        before = campaign.status()
+        journal = campaign.journal()
+        os.kill(sleeper.pid, signal.SIGCONT)
+        done = sleeper.wait()
+        assert done.returncode in (0, 2, 3, 75), (when, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr, (when, done.stderr)
+        quiet(campaign)
+        stage.go_on(short_lease)
+        assert campaign.status()["tasks"] == before["tasks"], when
+        assert [line for line in campaign.journal() if line["kind"] in ("array", "freeze", "done")] == [
+            line for line in journal if line["kind"] in ("array", "freeze", "done")
+        ], when
+        check(stage, when)
 
 
 def check(stage: Stage, when: str) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import forked
 import pytest
 from campaign_harness import Campaign, MakeCampaign, wait_for
 
@@ -179,7 +178,7 @@ def test_a_quota_met_at_any_moment_is_one_message(make_campaign: MakeCampaign, l
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    done = forked.run(("submit",), campaign.directory, campaign.environment, before=limited)
+    done = campaign.fork("submit", before=limited).wait()
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     campaign.good("submit")
