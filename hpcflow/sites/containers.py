@@ -83,9 +83,9 @@ def around_worker(runtime: Runtime, container: Container, gpus: int, shown: Iter
 
 def around_command(runtime: Runtime, container: Container, gpus: int, shown: Iterable[str]) -> str:
     """Return the words that run a program of a task inside the image, wherever the task stands."""
-    words = around_worker(runtime, container, gpus, shown)
     if not ENGINES[runtime.engine].here:
-        return words
+        return around_worker(runtime, container, gpus, shown)
     # The working directory is known only when the program starts, so a shell has to ask for it then.
+    words = around_worker(runtime, container, gpus, [*shown, '"$PWD"'])
     inner = f'exec {words} "$@"'
     return f"sh -c {literal(inner)} sh"

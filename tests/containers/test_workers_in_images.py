@@ -1,6 +1,7 @@
 """Workers inside of real images, as root and as an ordinary user, from a file and from a directory."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,43 +13,57 @@ from hpcflow.sites.images import known
 pytestmark = pytest.mark.container
 
 FLOW = """
-import os, platform, sys
+import os
 import hpcflow as hf
 
-def where(x):
-    return {"x": x, "inside": os.environ.get("APPTAINER_NAME", ""), "python": platform.python_version(),
-            "host": os.path.exists(os.environ["OF_THE_HOST"]), "at": os.getcwd()}
+PROGRAM = 'eval "$HPCFLOW_LAUNCH pwd"; eval "$HPCFLOW_LAUNCH head -n 1 /etc/os-release"'
 
-def flow(run: hf.Run, release: bool = True):
+def where(x):
+    with open("/etc/os-release") as stream:
+        system = stream.readline()
+    return {"x": x, "system": system, "host": os.path.exists(os.environ["OF_THE_HOST"])}
+
+def flow(run: hf.Run):
     run.map(where, range(3), task_class="inside")
-    run.map("head -n 1 /etc/os-release; pwd", range(2), name="shell", task_class="inside")
+    run.map("head -n 1 /etc/os-release", range(2), name="shell", task_class="inside")
+    run.map(PROGRAM, range(2), name="program", task_class="around")
 """
 
 
-def prepare(campaign: BoxedCampaign, image: Path, **environment: str) -> None:
+ENGINES = [("apptainer", "sif"), ("apptainer", "tree"), ("charliecloud", "tree")]
+
+
+def prepare(campaign: BoxedCampaign, image: Path, engine: str = "apptainer") -> None:
     campaign.write("flow.py", FLOW)
     campaign.write("hpcflow.yaml", "workflow: flow.py:flow\nsite: local\n")
     campaign.site(
-        "container: {engine: apptainer}",
-        f"classes: {{inside: {{like: default, cores: 1, container: {{image: {json.dumps(str(image))}}}}}}}",
+        f"container: {{engine: {engine}}}",
+        "classes:",
+        f"  inside: {{like: default, cores: 1, container: {{image: {json.dumps(str(image))}}}}}",
+        f"  around: {{like: default, cores: 1, container: {{image: {json.dumps(str(image))}, wraps: command}}}}",
     )
     # Something of the machine that the image must not see.
     campaign.environment["OF_THE_HOST"] = str(Path(__file__))
     campaign.hand_over()
 
 
-@pytest.mark.parametrize("kind", ["sif", "tree"])
+@pytest.mark.parametrize(("engine", "kind"), ENGINES)
 @pytest.mark.parametrize("boxed", ["own", "ordinary"], indirect=True)
-def test_a_worker_runs_inside_of_its_image(boxed: BoxedCampaign, lab: Lab, kind: str) -> None:
-    image = getattr(lab, kind)
-    prepare(boxed, image)
+def test_workers_and_programs_run_inside_of_an_image(boxed: BoxedCampaign, lab: Lab, engine: str, kind: str) -> None:
+    if engine == "charliecloud" and shutil.which("ch-run") is None:
+        pytest.skip("ch-run not found (.ci/packages-containers)")
+    prepare(boxed, getattr(lab, kind), engine)
     boxed.good("submit", "--yes")
     boxed.finish()
     results = boxed.results("where")
     assert [r["x"] for r in results] == [0, 1, 2]
-    assert {r["inside"] for r in results} == {image.name}
-    assert {r["host"] for r in results} == {False}
+    assert all("trixie" in r["system"] for r in results)
+    assert not any(r["host"] for r in results)
     assert all("trixie" in r["stdout"] for r in boxed.results("shell"))
+    for result in boxed.results("program"):
+        directory, system = result["stdout"].splitlines()
+        assert "/hpcflow-" in directory, "it runs where the task runs"
+        assert "trixie" in system
 
 
 def test_the_image_stands_in_the_records_and_not_in_what_a_task_is(boxed: BoxedCampaign, lab: Lab) -> None:
@@ -63,5 +78,5 @@ def test_the_image_stands_in_the_records_and_not_in_what_a_task_is(boxed: BoxedC
     assert f"hpcflow_digest={found.digest}" in (boxed.array("where") / "jobs.txt").read_text()
     assert f"in image {found.digest[:12]}" in boxed.good("explain", "where/0")
     # The same computation in another image, or in none, is done already.
-    boxed.site("classes: {inside: {like: default, cores: 1}}")
+    boxed.site("classes: {inside: {like: default, cores: 1}, around: {like: default, cores: 1}}")
     assert "Nothing new to submit" in boxed.good("submit", "--dry-run")
