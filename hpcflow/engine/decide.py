@@ -199,7 +199,10 @@ def _cut(engine: Engine, array: ArrayState) -> None:
         fresh = [t for t in range(array.count) if status[t] == OPEN]
         groups = _group_fresh(array, fresh)
     elif array.loose:
-        groups = _group_loose(array)
+        # What comes back waits until nothing else is left to take: a list for every failure of a long array would
+        # be a file for each, and a tick more or less does not matter before the end.
+        waiting = unclaimed(engine, array)
+        groups = [group for group in _group_loose(array) if not waiting.get(resources_id(group[0]))]
     else:
         return
     for request, rung, tasks in groups:
