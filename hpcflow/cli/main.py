@@ -28,7 +28,7 @@ VERBS = {
     "link": "",
     "report": "write the report of the campaign, one HTML file",
     "cron": "poll from cron until the campaign is done",
-    "sites": "machines: list, show, render scripts",
+    "sites": "machines: list, show, render scripts, check",
     "containers": "images: list, build, pull",
 }
 

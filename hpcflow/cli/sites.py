@@ -17,7 +17,7 @@ _campaign = click.option(
 
 @click.group()
 def sites() -> None:
-    """Machines: list them, show what is known of one, render its scripts.
+    """Machines: list them, show what is known of one, render its scripts, check it where it is.
 
     Example: hpcflow sites show lumi
     """
@@ -116,6 +116,55 @@ def render(name: str, class_name: str | None, campaign: Path | None) -> None:
         validate(site, class_name)
     except UserError as problems:
         click.echo(f"These scripts could not be submitted:\n{problems}", err=True)
+
+
+@sites.command()
+@click.argument("name", required=False)
+@click.option("--job", is_flag=True, help="Also submit a test array of two elements of class default, and wait for it.")
+@click.option("--wait", type=click.FloatRange(min=1), default=600.0, show_default=True, help="For the job, in seconds.")
+@_campaign
+def check(name: str | None, job: bool, wait: float, campaign: Path | None) -> None:
+    """Look whether a site is on this machine what its file says; by default the campaign's own site.
+
+    Commands, account, partitions, limits, modules, images, and what the file system can do. Exit
+    code: 0 nothing is wrong, 2 something has to be mended.
+
+    Example: hpcflow sites check lumi --job
+    """
+    import sys
+
+    from hpcflow.sites.checks import BAD, GOOD, check_site
+    from hpcflow.sites.layers import load_site
+    from hpcflow.sites.trial import try_job
+
+    here = _here(campaign)
+    site = load_site(name or _site_of(here), here)
+    directory = here or Path.cwd()
+    wrong = False
+    for finding in check_site(site, directory):
+        wrong = wrong or finding.verdict == BAD
+        _tell(finding.what, finding.verdict, finding.text, GOOD)
+    if job and wrong:
+        click.echo("No job was submitted: mend what is wrong first.")
+    elif job:
+        for finding in try_job(site, directory, wait):
+            wrong = wrong or finding.verdict == BAD
+            _tell(finding.what, finding.verdict, finding.text, GOOD)
+    sys.exit(2 if wrong else 0)
+
+
+def _tell(what: str, verdict: str, text: str, good: str) -> None:
+    mark = "ok" if verdict == good else verdict.upper()
+    click.echo(f"{mark:8} {what:12} {text}")
+
+
+def _site_of(here: Path | None) -> str:
+    from hpcflow.configuration import read_configuration
+    from hpcflow.errors import UserError
+
+    if here is None or not (here / "hpcflow.yaml").is_file():
+        raise UserError("there is no hpcflow.yaml here that names a site; type: hpcflow sites check NAME")
+    return read_configuration(here).site
 
 
 def _here(campaign: Path | None) -> Path | None:

@@ -185,14 +185,15 @@ def _shown(site: Site, script: Script) -> list[str]:
 
 def _steps(environment: Environment) -> list[dict[str, str]]:
     """Return the steps of an environment: shell text, and what to call it if it fails."""
-    steps = [(line, _guarded(line)) for line in map(_module_line, environment.modules)]
+    steps = [(line, _guarded(line)) for line in map(module_line, environment.modules)]
     exports = [f"export {name}={expanded(v)}" for name, v in environment.variables.items() if v is not None]
     steps += zip(exports, exports, strict=True)  # they cannot fail
     steps += [(line, _guarded(line)) for line in environment.lines]
     return [{"line": line, "guarded": guarded} for line, guarded in steps]
 
 
-def _module_line(entry: str) -> str:
+def module_line(entry: str) -> str:
+    """Return the shell line that loads a module, or does what else the entry says."""
     first = entry.split(maxsplit=1)[0] if entry.strip() else ""
     return f"module {entry}" if first in _MODULE_COMMANDS or first.startswith("-") else f"module load {entry}"
 
