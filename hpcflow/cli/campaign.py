@@ -17,6 +17,7 @@ from hpcflow.engine.tick import tick
 from hpcflow.errors import UserError, nearest
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 def campaign_option(function: F) -> F:
@@ -63,18 +64,24 @@ def tell(engine: Engine) -> None:
 
 def view(database: Database) -> Engine:
     """The campaign as it is now, with what workers appended since the last tick; takes no lock."""
+    return look_at(database, lambda engine: engine)
+
+
+def look_at(database: Database, ask: Callable[[Engine], T]) -> T:
+    """Ask something of the campaign as it is now, once more if files went away meanwhile."""
     from hpcflow.engine.collect import collect
 
+    missing = ""
     for _ in range(20):
         try:
             engine = look(database)
             collect(engine)
-        except FileNotFoundError:
-            time.sleep(0.05)  # a tick finished an array, or began an epoch, while we read
-        else:
             _must_be_submitted(engine)
-            return engine
-    raise UserError(f"{database.directory}: files are missing or come and go; is a backup being restored?")
+            return ask(engine)
+        except FileNotFoundError as error:  # a tick finished an array, or began an epoch, while we read
+            missing = str(error.filename)
+            time.sleep(0.05)
+    raise UserError(f"{missing}: is missing. Was a part of the database deleted, or is it being restored?")
 
 
 def pick_array(engine: Engine, name: str | None) -> ArrayState:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from hpcflow.cli.campaign import campaign_option, open_database, pick_array, pick_tasks, view
+from hpcflow.cli.campaign import campaign_option, look_at, open_database, pick_array, pick_tasks
 from hpcflow.database.arrays import describe
 from hpcflow.database.inputs import read_input
 from hpcflow.database.results import Accepted, read_records, worker_records
@@ -29,16 +29,17 @@ def explain(directory: Path | None, what: str | None, as_json: bool) -> None:
 
     Example: hpcflow explain label/17
     """
-    engine = view(open_database(directory))
     name, _, tail = (what or "").rpartition("/")
-    if name and tail.isdigit():
+    one_task = bool(name) and tail.isdigit()
+
+    def ask(engine: Engine) -> dict[str, Any]:
+        if not one_task:
+            return explain_array(engine, pick_array(engine, what))
         array, tasks = pick_tasks(engine, what or "")
-        found = explain_task(engine, array, tasks[0])
-        text = _task_text(found)
-    else:
-        array = pick_array(engine, what)
-        found = explain_array(engine, array)
-        text = _array_text(found)
+        return explain_task(engine, array, tasks[0])
+
+    found = look_at(open_database(directory), ask)
+    text = _task_text(found) if one_task else _array_text(found)
     click.echo(json.dumps(found, indent=1) if as_json else text)
 
 

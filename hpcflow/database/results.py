@@ -68,7 +68,11 @@ def read_live(array: Path, state: ArrayState, status: bytearray, tasks: Iterable
     """Yield the accepted records of some decided tasks of a live array, in the order asked for."""
     wanted = list(tasks)
     files: dict[str, bytes | mmap.mmap] = {}
-    places = _locate(array, state, status, files)
+    try:
+        places = _locate(array, state, status, files)
+    except FileNotFoundError:  # a tick has just finished the array
+        yield from read_results(array, wanted)
+        return
     for task in wanted:
         if task in places:
             worker, start, _ = places[task]

@@ -33,8 +33,10 @@ def must_replay(engine: Engine) -> bool:
 def script_is_done(engine: Engine) -> bool:
     """Whether a campaign that a script drives has just computed all that it was asked for so far."""
     campaign = engine.state.campaign
-    if campaign.finished or not campaign.arrays or (engine.campaign / "hpcflow.yaml").exists():
+    if campaign.finished or not campaign.arrays:
         return False
+    if campaign.replayed or (engine.campaign / "hpcflow.yaml").exists():
+        return False  # only a replay knows
     return all(array.done or not array.current for array in campaign.arrays.values())
 
 

@@ -64,7 +64,10 @@ def submit_array(engine: Engine, array: ArrayState) -> None:
     """Bring workers to one array."""
     waiting = unclaimed(engine, array)
     _cancel_surplus(engine, array, waiting)
-    if not waiting or engine.state.campaign.paused or array.hold or not _in_budget(engine):
+    if not waiting or array.hold:
+        return
+    # A call is the tick's own work: it would wait for itself.
+    if not array.call and (engine.state.campaign.paused or not _in_budget(engine)):
         return
     for resources, chunks in sorted(waiting.items()):
         _submit_for(engine, array, resources, chunks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
 from campaign_harness import Campaign, MakeCampaign, wait_for
@@ -327,3 +328,54 @@ def test_a_template_broken_while_the_campaign_runs_stops_only_what_it_concerns(m
     template.unlink()
     campaign.hpcflow("resume")
     campaign.finish()
+
+
+def test_a_paused_campaign_still_runs_its_calls(make_campaign: MakeCampaign) -> None:
+    """A call is the tick's own work: a tick that waited for a job nobody submits would never end."""
+    campaign = make_campaign(
+        "def f(x): return x\ndef judge(values): return len(values)\n"
+        "def flow(run):\n    first = run.map(f, [1, 2])\n"
+        "    run.map(f, [run.call(judge, first.results()).result() + 10], name='second')\n"
+    )
+    campaign.good("submit")
+    campaign.good("pause")
+    status = campaign.poll_until(lambda status: len(status["arrays"]) == 2)
+    campaign.poll()
+    assert campaign.status()["arrays"][1]["jobs"] == []
+    assert status["tasks"]["unfinished"] == 1
+    campaign.good("continue")
+    campaign.finish()
+    assert campaign.results("second") == [12]
+
+
+def test_ctrl_c_ends_local_workers_and_run_goes_on(make_campaign: MakeCampaign) -> None:
+    campaign = sleepy(make_campaign)
+    process = campaign.start("run")
+    wait_for(campaign.slots)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert "hpcflow run" in output
+    wait_for(lambda: not campaign.workers())
+    (campaign.home / "gate").touch()
+    process = campaign.start("run")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert campaign.results() == list(range(6))
+
+
+def test_a_missing_configuration_is_no_end_of_the_workflow(make_campaign: MakeCampaign) -> None:
+    campaign = make_campaign(
+        "def f(x): return x + 1\n"
+        "def flow(run):\n    first = list(run.map(f, [1]).results())\n    run.map(f, first, name='second')\n"
+    )
+    campaign.good("submit")
+    configuration = campaign.directory / "hpcflow.yaml"
+    text = configuration.read_text()
+    configuration.unlink()
+    campaign.poll_until(lambda status: status["tasks"]["unfinished"] == 0)
+    assert campaign.poll().returncode == 3
+    configuration.write_text(text)
+    campaign.finish()
+    assert campaign.results("second") == [3]
