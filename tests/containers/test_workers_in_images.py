@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from campaign_harness import wait_for
 from image_lab import BoxedCampaign, Lab
 
 from hpcflow.database import records
@@ -80,3 +81,35 @@ def test_the_image_stands_in_the_records_and_not_in_what_a_task_is(boxed: BoxedC
     # The same computation in another image, or in none, is done already.
     boxed.site("classes: {inside: {like: default, cores: 1}, around: {like: default, cores: 1}}")
     assert "Nothing new to submit" in boxed.good("submit", "--dry-run")
+
+
+LONG = """
+import time
+import hpcflow as hf
+
+def wait(x):
+    time.sleep(300)
+
+def flow(run: hf.Run):
+    run.map(wait, range(1), task_class="inside")
+"""
+
+
+@pytest.mark.parametrize("kind", ["sif", "tree"])
+def test_a_worker_in_a_container_hears_that_it_is_to_stop(boxed: BoxedCampaign, lab: Lab, kind: str) -> None:
+    prepare(boxed, getattr(lab, kind))
+    boxed.write("flow.py", LONG)
+    boxed.good("submit", "--yes")
+    out = boxed.array("wait") / "work" / "out"
+
+    def kinds() -> list[str]:
+        return [r.header["kind"] for p in out.iterdir() if p.is_file() for r in records.scan(p.read_bytes())]
+
+    wait_for(lambda: "start" in kinds(), say="the task never began")
+    (worker,) = [path for path in out.iterdir() if path.is_file()]
+    boxed.good("cancel")
+    wait_for(lambda: "goodbye" in kinds(), say="the worker never said goodbye")
+    last = [r.header for r in records.scan(worker.read_bytes())]
+    assert last[-1]["reason"] == "signal"
+    assert [h["state"] for h in last if h["kind"] == "task"] == ["unfinished"]
+    wait_for(lambda: not list(boxed.processes()), say="something of the container is left")
