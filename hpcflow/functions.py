@@ -104,7 +104,9 @@ def check_command(command: str, items: list[Any] | None) -> None:
             known.add("path")
         missing = sorted(wanted - known)
         if missing:
-            where = "a frame has no fields; it is in input.xyz" if items is None else f"input {number} has no such field"
+            where = f"input {number} has no such field"
+            if items is None:
+                where = "a frame has no fields; it is in input.xyz"
             raise UserError(
                 f"the command names {{{missing[0]}}}, but {where}.{nearest(missing[0], known | {'index'})} "
                 f"Write {{{{{missing[0]}}}}} for literal braces: {command}"

@@ -19,6 +19,8 @@ from typing import Any
 
 from forked import Finished, Fork, Stop
 
+from hpcflow.database.journal import Journal
+
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCHER = "from hpcflow.cli.main import main\nmain()\n"
 
@@ -161,10 +163,8 @@ class Campaign:
         return sorted((self.database / "arrays").glob(f"*-{name}"))[-1]
 
     def journal(self) -> list[dict[str, Any]]:
-        found = []
-        for path in sorted(self.database.glob("journal.*.jsonl")):
-            found += [json.loads(line) for line in path.read_text().splitlines()]
-        return found
+        """Decisions that count: not what a sleeper wrote after its epoch was over."""
+        return list(Journal(self.database).read())
 
     def snapshot(self) -> dict[str, tuple[int, int, bytes]]:
         """Everything in the database: what is equal before and after was not touched."""

@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST = 400
 """More lines than this and a module has more than one subject, unless it stands in the next list."""
 
-LONG: dict[str, int] = {}
+LONG: dict[str, int] = {"worker/loop.py": 430}  # one select loop, whose state belongs together
 """Modules that may be longer: path below the package, to the lines it may have. The reason beside it."""
 
 
@@ -41,9 +41,8 @@ def test_no_tracked_file_names_a_path_of_the_machine_it_was_written_on() -> None
         "/work" + "/main",
         "/work" + "/shared",
     ]
-    # Where the checkout lies directly in a directory everybody has, naming that directory is no fault.
-    common = {"/", "/tmp/", "/home/", "/root/", "/opt/", "/srv/"}
-    forbidden = [prefix.encode() for prefix in own if prefix not in common]
+    # A directory directly below the root is nobody's own, and its name may be part of another path.
+    forbidden = [prefix.encode() for prefix in own if len(Path(prefix).parts) > 2]
     found = [name(p) for p in tracked() if any(prefix in p.read_bytes() for prefix in forbidden)]
     assert found == []
 

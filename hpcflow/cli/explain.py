@@ -168,10 +168,8 @@ def _quoted(path: Path) -> str:
 
 
 def _array_text(found: dict[str, Any]) -> str:
-    lines = [
-        f"{found['array']}: {found['state']}, {found['succeeded']} succeeded, {found['failed']} failed, "
-        f"{found['unfinished']} to go"
-    ]
+    counts = f"{found['succeeded']} succeeded, {found['failed']} failed, {found['unfinished']} to go"
+    lines = [f"{found['array']}: {found['state']}, {counts}"]
     if found["hold"]:
         lines.append(f"held: {found['hold']}")
     if found["attention"]:

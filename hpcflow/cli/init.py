@@ -35,7 +35,7 @@ def init(example: str | None, directory: Path | None) -> None:
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror})") from None
     click.echo(
-        f"{target}: copied the example {example}. Next: cd {target}, read README.md or hpcflow.yaml, then hpcflow submit"
+        f"{target}: copied the example {example}. Next: cd {target}, read hpcflow.yaml, then type: hpcflow submit"
     )
 
 

@@ -15,7 +15,7 @@ from hpcflow.database.database import Database, find_campaign
 from hpcflow.engine.engine import Engine, open_engine
 from hpcflow.engine.plan import make_plan
 from hpcflow.engine.submit import cancel_all
-from hpcflow.engine.summary import EXIT_CODES, campaign_state, summarize
+from hpcflow.engine.summary import EXIT_CODES, campaign_state, read_metrics, summarize
 from hpcflow.engine.tick import tick
 from hpcflow.errors import Busy, UserError
 
@@ -89,6 +89,9 @@ def _last_words(engine: Engine) -> None:
     if campaign.finished and (engine.campaign / "metrics.jsonl").exists():
         from hpcflow.report import write_report
 
+        for line in read_metrics(engine):
+            if isinstance(line.get("test"), dict) and isinstance(line["test"].get("force_rmse"), float):
+                click.echo(f"{line.get('step', '')}: force error on the test set {line['test']['force_rmse']:.3f} eV/Å")
         click.echo(f"Report: {write_report(engine)}")
     for model in last_models(engine):
         click.echo(f"Model: {model}")

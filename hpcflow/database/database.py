@@ -175,7 +175,8 @@ def find_campaign(start: Path | None = None) -> Path:
         if (directory / ".hpcflow" / "campaign.json").exists() or (directory / "hpcflow.yaml").exists():
             return directory
     raise UserError(
-        f"{start}: no hpcflow.yaml here or above, so this is no campaign. Start one with: hpcflow init label my-campaign"
+        f"{start}: no hpcflow.yaml here or above, so this is no campaign. "
+        "Start one with: hpcflow init label my-campaign"
     )
 
 

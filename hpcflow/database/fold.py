@@ -91,6 +91,8 @@ def _give_up(state: State, entry: Entry) -> None:
     array = state.campaign.arrays[entry["array"]]
     status = state.status[entry["array"]]
     for task in members(entry["tasks"]):
+        if entry.get("dropped"):
+            array.dropped[task] = array.attempts.get(task, 1)
         if status[task] == OPEN:
             status[task] = FAILED
             array.failed += 1
@@ -156,6 +158,7 @@ def _done(state: State, entry: Entry) -> None:
         setattr(array, name, entry[name])
     # A finished array costs nothing per task: its results file knows the rest.
     array.attempts, array.charges, array.forgiven, array.escalation = {}, {}, {}, {}
+    array.dropped = {}
     array.seen, array.loose, array.kept, array.requests, array.broken = {}, {}, {}, [], []
     array.workers, array.lists, array.closed, array.reasons, array.pardoned = {}, {}, {}, {}, []
     state.status.pop(entry["array"], None)

@@ -86,7 +86,7 @@ class Lock:
 
     def __enter__(self) -> Lock:
         deadline = time.monotonic() + self.patience
-        while not (self._try() and self._is_ours()):
+        while not self._try_and_see():
             if time.monotonic() >= deadline:
                 raise Busy(self._busy_message())
             time.sleep(min(0.1, self.patience))
@@ -98,12 +98,19 @@ class Lock:
     ) -> None:
         self._lease.release()
 
-    def _is_ours(self) -> bool:
-        """Whether the file says so too: whoever slept while making it may have been taken for dead."""
-        if (_marker(self.path) or {}).get("token") == self._lease.token:
-            return True
-        self._lease.release()
-        return False
+    def is_ours(self) -> bool:
+        """Whether the file names this process as the holder now."""
+        token = self._lease.token
+        return token is not None and (_marker(self.path) or {}).get("token") == token
+
+    def _try_and_see(self) -> bool:
+        """Take the lock and look whether the file says so too: whoever slept while making it may count as dead."""
+        if not self._try():
+            return False
+        if not self.is_ours():
+            self._lease.release()
+            return False
+        return True
 
     def _acquire(self, timeout: float) -> bool:
         try:

@@ -11,7 +11,8 @@ container: standard library only, Python 3.9.
 from __future__ import annotations
 
 import json
-from typing import Any, Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 from zlib import crc32
 
 _CRC_MARK = b',"crc32":"'

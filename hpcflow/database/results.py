@@ -103,6 +103,9 @@ def _locate(
             if header["kind"] == "task":
                 task = header["task"]
                 succeeded = header["state"] == "succeeded"
+                if succeeded and header["attempt"] <= state.dropped.get(task, 0):
+                    start = end
+                    continue
                 decides = succeeded if status[task] == SUCCEEDED else (status[task] == FAILED and not succeeded)
                 # Of several good results the one that was accepted first counts; of failures the last attempt.
                 rank = (int(state.kept.get(task) == worker), 0 if succeeded else header["attempt"])

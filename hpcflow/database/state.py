@@ -123,6 +123,8 @@ class ArrayState(msgspec.Struct):
     """Number of the newest attempt of a task, where it is not the first."""
     charges: dict[int, dict[str, int]] = {}
     """Counted failures of a task, by reason."""
+    dropped: dict[int, int] = {}
+    """Up to which attempt results of a task do not count, because the user gave it up."""
     forgiven: dict[int, int] = {}
     """Up to which attempt failures of a task no longer count, because the user asked for more."""
     escalation: dict[int, dict[str, Any]] = {}

@@ -133,8 +133,8 @@ def _task(
     if header["state"] == "succeeded":
         taken = "taken" in header
         keeper = array.kept.get(task, name)
-        if status[task] == FAILED:
-            array.wasted += cost  # too late: it was given up
+        if attempt <= array.dropped.get(task, 0):
+            array.wasted += cost  # somebody said that it is not wanted
         elif status[task] == SUCCEEDED or (keeper != name and keeper in array.workers):
             array.repeated += 1
             array.wasted += cost
@@ -142,8 +142,12 @@ def _task(
                 repeats.setdefault(task, set()).add(name)
         elif not taken and header.get("files") and not _promote(engine, array, name, task, attempt, header["files"]):
             array.wasted += cost
-            array.loose[task] = Loose("lost")  # a result without its files is none
+            if status[task] == OPEN:
+                array.loose[task] = Loose("lost")  # a result without its files is none
         else:
+            if status[task] == FAILED:  # given up, but here it is
+                array.failed -= 1
+                array.reasons.pop(task, None)
             status[task] = SUCCEEDED
             array.succeeded += 1
             array.loose.pop(task, None)
@@ -152,26 +156,24 @@ def _task(
                 array.core_seconds += cost
             worker.progress += 1
         return
+    reason = "unfinished" if header["state"] == "unfinished" else header.get("reason", "error")
+    source = _checkpoint(engine, array, name, task, attempt)
+    if reason == "unfinished" and source:
+        array.core_seconds += cost
+    else:
+        array.wasted += cost
     seen = array.seen.setdefault(task, [])
     if attempt in seen:
         return
     seen.append(attempt)
     if status[task] != OPEN:
         return
-    if header["state"] == "unfinished":
-        reason = "unfinished"
-        source = _checkpoint(engine, array, name, task, attempt)
+    if reason == "unfinished":
         if source:
             worker.progress += 1
-            array.core_seconds += cost
-        else:
-            array.wasted += cost
-            if attempt > array.forgiven.get(task, 0):
-                _note_unfinished(array, task)
+        elif attempt > array.forgiven.get(task, 0):
+            _note_unfinished(array, task)
     else:
-        reason = header.get("reason", "error")
-        source = _checkpoint(engine, array, name, task, attempt)
-        array.wasted += cost
         if reason != "input changed" and attempt > array.forgiven.get(task, 0):
             charges = array.charges.setdefault(task, {})
             charges[reason] = charges.get(reason, 0) + 1
@@ -197,10 +199,12 @@ def _note_repeats(engine: Engine, array: ArrayState, repeats: Repeats) -> None:
             data = stream.read(worker.offset)
         for record in records.scan(data):
             header = record.header
-            if header["kind"] == "task" and header["task"] in wanted and header["state"] == "succeeded":
-                if name not in repeats[header["task"]]:
-                    kept.setdefault(name, []).append(header["task"])
-                    wanted.discard(header["task"])
+            if header["kind"] != "task" or header["task"] not in wanted or header["state"] != "succeeded":
+                continue
+            task = header["task"]
+            if name not in repeats[task] and header["attempt"] > array.dropped.get(task, 0):
+                kept.setdefault(name, []).append(task)
+                wanted.discard(task)
     for task in wanted:  # one worker did it twice
         kept.setdefault(min(repeats[task]), []).append(task)
     spans = {name: ranges(sorted(tasks)) for name, tasks in sorted(kept.items())}

@@ -71,8 +71,8 @@ def hold_cancelled(engine: Engine, array: ArrayState, job: JobState) -> None:
     engine.record("hold", array=array.number, reason="its job was cancelled by somebody")
     engine.attention(
         f"array {array.number}",
-        f"{array.key}: job {job.id} ({job.token}), or a part of it, was cancelled, and not by hpcflow. Finished tasks stay, "
-        "and workers that run go on. To compute the rest, type: hpcflow resume\nTo stop everything: hpcflow cancel",
+        f"{array.key}: job {job.id} ({job.token}), or a part of it, was cancelled, and not by hpcflow. "
+        "Finished tasks stay, and workers that run go on. To compute the rest, type: hpcflow resume\nTo stop everything: hpcflow cancel",
     )
 
 
@@ -83,9 +83,9 @@ def _silent(engine: Engine, array: ArrayState) -> Iterator[tuple[JobState, int]]
         job = jobs.get(worker.job)
         if job is None or not job.id or worker.settled or name in array.closed:
             continue
-        if needs_explanation(engine, worker, job) and worker_is_gone(engine, array, name, worker):
-            if element_is_gone(engine, job, worker.element):
-                yield job, worker.element
+        gone = needs_explanation(engine, worker, job) and worker_is_gone(engine, array, name, worker)
+        if gone and element_is_gone(engine, job, worker.element):
+            yield job, worker.element
 
 
 def _never_started(engine: Engine, array: ArrayState) -> Iterator[tuple[JobState, int]]:

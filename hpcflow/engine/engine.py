@@ -223,6 +223,8 @@ def open_engine(database: Database, patience: float = 0.0, *, anywhere: bool = F
     except LostLock as error:
         raise Busy(f"{error}. What this one had not written down yet is done by the other.") from None
     except OSError as error:
+        if not lock.is_ours():  # what this one was writing was cleared away by whoever took over
+            raise Busy(f"{database.lock_path} was taken over while this process was not running") from None
         if error.errno not in _STORAGE:
             raise
         raise UserError(

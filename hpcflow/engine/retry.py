@@ -82,7 +82,7 @@ def drop(engine: Engine, array: ArrayState, tasks: list[int], reason: str) -> in
     status = engine.state.status[array.number]
     undecided = [t for t in tasks if status[t] == OPEN]
     if undecided:
-        engine.record("give_up", array=array.number, tasks=ranges(undecided), reason=reason)
+        engine.record("give_up", array=array.number, tasks=ranges(undecided), reason=reason, dropped=True)
     return len(undecided)
 
 

@@ -14,7 +14,7 @@ from hpcflow.engine.observe import PATIENCE, element_is_gone, may_turn_up
 
 
 def array_site(engine: Engine, array: ArrayState) -> str:
-    """Where the workers of an array are to run: those of ``run.call`` on this machine, the rest on the campaign's site."""
+    """Where the workers of an array run: those of ``run.call`` on this machine, the rest on the campaign's site."""
     return HERE if array.call else engine.state.campaign.site
 
 
