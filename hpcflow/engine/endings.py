@@ -72,7 +72,8 @@ def hold_cancelled(engine: Engine, array: ArrayState, job: JobState) -> None:
     engine.attention(
         f"array {array.number}",
         f"{array.key}: job {job.id} ({job.token}), or a part of it, was cancelled, and not by hpcflow. "
-        "Finished tasks stay, and workers that run go on. To compute the rest, type: hpcflow resume\nTo stop everything: hpcflow cancel",
+        "Finished tasks stay, and workers that run go on. To compute the rest, type: hpcflow resume\n"
+        "To stop everything: hpcflow cancel",
     )
 
 

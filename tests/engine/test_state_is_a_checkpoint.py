@@ -51,8 +51,23 @@ class Actor:
         out = array / "work" / "out"
         if not out.exists():
             return
-        words = [encode({"kind": "hello", "worker": name, "job": job.name, "element": element, "host": "node",
-                         "pid": 0, "start": 0, "time": time.time(), "slots": 1, "cores": 1, "resources": "r0"})]  # fmt: skip
+        words = [
+            encode(
+                {
+                    "kind": "hello",
+                    "worker": name,
+                    "job": job.name,
+                    "element": element,
+                    "host": "node",
+                    "pid": 0,
+                    "start": 0,
+                    "time": time.time(),
+                    "slots": 1,
+                    "cores": 1,
+                    "resources": "r0",
+                }
+            )
+        ]
         for number, content in self.lists(array):
             taken = {chunk for listed, chunk in claims(array) if listed == number}
             for chunk in range(len(content["bounds"]) - 1):
@@ -65,8 +80,11 @@ class Actor:
             reason = lot.choice(["no work", "walltime", "signal"])
             words.append(encode({"kind": "goodbye", "time": time.time(), "reason": reason, "message": ""}))
         elif end == "broken":
-            words.append(encode({"kind": "goodbye", "time": time.time(), "reason": "broken", "message": "",
-                                 "broken": broken[:5]}))  # fmt: skip
+            words.append(
+                encode(
+                    {"kind": "goodbye", "time": time.time(), "reason": "broken", "message": "", "broken": broken[:5]}
+                )
+            )
         cut = lot.randint(1, len(words)) if end in ("silent", "asleep") else len(words)
         (out / name).write_bytes(b"".join(words[:cut]) + (words[cut][:7] if cut < len(words) else b""))
         if end == "asleep" and cut < len(words):
@@ -89,8 +107,16 @@ class Actor:
             if outcome == "nothing":
                 break
             attempt = content["attempts"].get(str(task), content["attempt"])
-            header = {"kind": "task", "list": content["list"], "task": task, "attempt": attempt, "slot": 0,
-                      "state": "failed" if outcome == "oom" else outcome, "start": time.time(), "seconds": 0.25}  # fmt: skip
+            header = {
+                "kind": "task",
+                "list": content["list"],
+                "task": task,
+                "attempt": attempt,
+                "slot": 0,
+                "state": "failed" if outcome == "oom" else outcome,
+                "start": time.time(),
+                "seconds": 0.25,
+            }
             if outcome in ("failed", "oom"):
                 header["reason"] = "oom" if outcome == "oom" else "error"
             payload = json.dumps(task).encode() if outcome == "succeeded" else b""
