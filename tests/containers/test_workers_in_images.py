@@ -44,7 +44,7 @@ def prepare(campaign: BoxedCampaign, image: Path, engine: str = "apptainer") -> 
         f"  around: {{like: default, cores: 1, container: {{image: {json.dumps(str(image))}, wraps: command}}}}",
     )
     # Something of the machine that the image must not see.
-    campaign.environment["OF_THE_HOST"] = str(Path(__file__))
+    campaign.environment["OF_THE_HOST"] = str(shutil.which("apptainer"))
     campaign.hand_over()
 
 

@@ -151,8 +151,13 @@ def short_lease() -> None:
     lock.LEASE, lock.BEAT = 1.0, 0.1
 
 
+# Not the first submission: before the lock is taken for the first time there is nothing that a sleeper could change, and
+# what it does when it wakes up depends on whether somebody has submitted in the meantime.
+ASLEEP = [stage for stage in STAGES if stage[1] != "submit"]
+
+
 @pytest.mark.slow  # each point where the engine falls asleep is a campaign that has to end
-@pytest.mark.parametrize(("reach", "verb"), STAGES, ids=[f"{verb}-{reach.__name__}" for reach, verb in STAGES])
+@pytest.mark.parametrize(("reach", "verb"), ASLEEP, ids=[f"{verb}-{reach.__name__}" for reach, verb in ASLEEP])
 def test_an_engine_that_fell_asleep_anywhere_changes_nothing_when_it_wakes_up(
     campaign: Campaign, reach: Any, verb: str
 ) -> None:
