@@ -137,8 +137,8 @@ def test_an_exception_of_many_lines_gives_a_message_of_one(array):
 @pytest.mark.parametrize(
     ("statement", "state", "reason"),
     [
-        ("raise hpcflow.task.Unconverged('scf')", "failed", "unconverged"),
-        ("raise hpcflow.task.Unfinished()", "unfinished", None),
+        ("raise hpcflow.Unconverged('scf')", "failed", "unconverged"),
+        ("raise hpcflow.Unfinished()", "unfinished", None),
         ("raise MemoryError", "failed", "oom"),
         ("raise SystemExit(3)", "failed", "error"),
         ("raise KeyboardInterrupt", "failed", "error"),
