@@ -313,12 +313,14 @@ def decide_jobs(engine: Engine, only: ArrayState | None = None) -> None:
         barren = 0 if progress else array.barren if surplus else array.barren + 1
         engine.record("ended", job=job.number, cause=cause, barren=barren)
         if array.barren >= MOST_BARREN and not array.hold:
-            evidence = cause + _log_tail(engine, array, job)
+            # All of them: one that found nothing to do may have come after those that say what is wrong.
+            ended = [j.cause for j in engine.state.campaign.jobs.values() if j.array == array.number and j.ended]
+            evidence = "; ".join(dict.fromkeys(ended[-array.barren :])) + _log_tail(engine, array, job)
             engine.record("hold", array=array.number, reason="its jobs bring nothing")
             engine.attention(
                 f"array {array.number}",
                 f"{array.key}: {array.barren} jobs in a row brought neither a finished task nor a newer checkpoint. "
-                f"The last one: {evidence}\nLook with: hpcflow explain {array.name}\nThen go on with: hpcflow resume",
+                f"How they ended: {evidence}\nLook with: hpcflow explain {array.name}\nThen go on with: hpcflow resume",
             )
 
 
