@@ -255,7 +255,7 @@ def test_a_controller_that_hangs_takes_the_job_later(slurm_campaign: SlurmCampai
     all_ran_once(campaign)
 
 
-@pytest.mark.xfail(strict=False, reason="listings of a controller that has just restarted differ from run to run")
+@pytest.mark.xfail(strict=False, reason="failed in two full runs: elements are left in accounting; cause not known yet")
 def test_a_restarted_controller_changes_nothing(slurm_campaign: SlurmCampaign, cluster: Cluster) -> None:
     campaign = six(slurm_campaign, seconds=1.5)
     campaign.good("submit")
@@ -308,7 +308,7 @@ def test_accepted_jobs_vanish_and_their_ids_go_to_somebody_else(
     assert forgetful.run("squeue", "-hj", lost, "-o%T %j") == "RUNNING foreign\n"
 
 
-@pytest.mark.xfail(strict=False, reason="whether cancel meets the silent controller depends on timing")
+@pytest.mark.xfail(strict=False, reason="failed in a full run: cancel did not say that it could not; cause not known yet")
 @pytest.mark.slow  # each command waits ten seconds for the controller
 def test_cancel_without_a_controller_says_so_and_can_be_repeated(
     slurm_campaign: SlurmCampaign, cluster: Cluster
@@ -328,7 +328,7 @@ def test_cancel_without_a_controller_says_so_and_can_be_repeated(
     cluster.until(lambda: not campaign.queue())
 
 
-@pytest.mark.xfail(strict=False, reason="the wording of the news depends on which tick explains the worker")
+@pytest.mark.xfail(strict=False, reason="fails: the news does not name the worker that ended; cause not known yet")
 def test_without_any_accounting_everything_works(slurm_campaign: SlurmCampaign, bystander: None) -> None:
     campaign = six(slurm_campaign, seconds=0.4)
     campaign.stand_in("sacct", "echo 'Slurm accounting storage is disabled' >&2", "exit 1")
