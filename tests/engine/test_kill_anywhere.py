@@ -151,8 +151,8 @@ def short_lease() -> None:
     lock.LEASE, lock.BEAT = 1.0, 0.1
 
 
-# Not the first submission: with another submit in between, the journal was seen to differ after the sleeper woke up. The
-# cause is not known yet, so this is a gap and no proof.
+# Not the first submission: with another submit in between, the journal was seen to differ after the sleeper woke up.
+# The cause is not known yet, so this is a gap and no proof.
 ASLEEP = [stage for stage in STAGES if stage[1] != "submit"]
 
 

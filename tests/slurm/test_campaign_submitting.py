@@ -308,7 +308,9 @@ def test_accepted_jobs_vanish_and_their_ids_go_to_somebody_else(
     assert forgetful.run("squeue", "-hj", lost, "-o%T %j") == "RUNNING foreign\n"
 
 
-@pytest.mark.xfail(strict=False, reason="failed in a full run: cancel did not say that it could not; cause not known yet")
+@pytest.mark.xfail(
+    strict=False, reason="failed in a full run: cancel did not say that it could not; cause not known yet"
+)
 @pytest.mark.slow  # each command waits ten seconds for the controller
 def test_cancel_without_a_controller_says_so_and_can_be_repeated(
     slurm_campaign: SlurmCampaign, cluster: Cluster
