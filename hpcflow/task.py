@@ -5,7 +5,7 @@ Everything here also works inside a worker on a bare node: standard library only
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,6 +45,7 @@ def task(
     keep: Iterable[str] = (),
     checkpoint: bool = False,
     batch: bool = False,
+    check: Callable[[Mapping[str, str], Mapping[str, Any]], None] | None = None,
 ) -> Callable[[F], F]:
     """Mark a function as a task and say how it wants to be run. The function stays as it is.
 
@@ -60,6 +61,10 @@ def task(
         that a task can go on where the last attempt wrote its checkpoint.
     batch
         The function takes a list of inputs and returns a list of as many outputs.
+    check
+        Called before an array of frames is submitted, to raise ``hpcflow.errors.UserError`` where its tasks would all
+        fail: with the elements of the frames, each with the place of the first frame that has it, and with the
+        parameters of the function.
     """
 
     def mark(function: F) -> F:
@@ -68,6 +73,7 @@ def task(
             "keep": list(keep),
             "checkpoint": checkpoint,
             "batch": batch,
+            "check": check,
         }
         return function
 

@@ -145,6 +145,9 @@ class Run:
             spec = self._spec(key, described, task_class, inputs, {**(parameters or {}), **more})
             if resources is not None:
                 spec.requests = _requests(spec.inputs, resources)
+            check = getattr(function, "__hpcflow__", {}).get("check")
+            if check is not None and spec.inputs.items is None:
+                spec.check = _check(key, check, spec.inputs, {**(parameters or {}), **more})
             return self._session.ensure(spec, sources)
 
         return self._begin(Handle(self, key, make, min_success))
@@ -261,6 +264,25 @@ def _reference(path: Path, digest: str, session: Session) -> dict[str, str]:
     absolute = Path(os.path.abspath(path))
     inside = absolute.is_relative_to(session.campaign)
     return {"$path": os.path.relpath(absolute, session.campaign) if inside else str(absolute), "digest": digest}
+
+
+def _check(
+    key: str,
+    check: Callable[[dict[str, str], dict[str, Any]], None],
+    inputs: Inputs,
+    parameters: dict[str, Any],
+) -> Callable[[], None]:
+    given = {name: base_directory() / value if isinstance(value, Path) else value for name, value in parameters.items()}
+
+    def evaluate() -> None:
+        from hpcflow.structures.index import elements_of
+
+        try:
+            check(elements_of(inputs.frame_files), given)
+        except UserError as error:
+            raise UserError(f"{key}: {error}") from None
+
+    return evaluate
 
 
 def _requests(inputs: Inputs, resources: Callable[[Any], dict[str, Any]]) -> Callable[[], list[dict[str, Any]]]:

@@ -39,6 +39,8 @@ class ArraySpec:
     call: bool = False
     requests: Callable[[], list[dict[str, Any]]] | None = None
     """Evaluated once, when the array is made: what each task needs beyond its class."""
+    check: Callable[[], None] | None = None
+    """Raises UserError if the function cannot compute these inputs."""
 
 
 @dataclass

@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from hpcflow.database.files import sync_directory, write_whole
+from hpcflow.database.files import create_whole, write_whole
 from hpcflow.database.fold import apply
 from hpcflow.database.journal import Journal, epochs
 from hpcflow.database.state import VERSION, ArrayState, State
@@ -49,15 +49,10 @@ class Database:
                     made.append(directory)
             if not self.exists:
                 # Of two first submissions at once, one gives the campaign its identity.
-                mine = self.directory / f".campaign.{secrets.token_hex(4)}.tmp"
                 try:
-                    mine.write_bytes(self._identity(secrets.token_hex(8)))
-                    os.link(mine, self.directory / "campaign.json")
+                    create_whole(self.directory / "campaign.json", self._identity(secrets.token_hex(8)))
                 except (FileExistsError, FileNotFoundError):
                     pass  # the other one did, and may have tidied up
-                finally:
-                    mine.unlink(missing_ok=True)
-                sync_directory(self.directory)
         except OSError as error:
             for directory in reversed(made):
                 try:

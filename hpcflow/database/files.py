@@ -37,6 +37,26 @@ def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
         sync_directory(path.parent)
 
 
+def create_whole(path: Path, data: bytes) -> None:
+    """Make a file that nobody else has made, whole or not at all.
+
+    Raises
+    ------
+    FileExistsError
+        If there is one; it is left alone.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
 def digest_bytes(data: bytes) -> str:
     """BLAKE2b-128 of some bytes, in hex: the digest that all of hpcflow uses."""
     return blake2b(data, digest_size=16).hexdigest()

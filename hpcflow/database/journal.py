@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from hpcflow.database.files import write_whole
+from hpcflow.database.files import create_whole
 from hpcflow.errors import DamagedDatabase
 
 _MARK = b',"crc":"'
@@ -109,10 +109,15 @@ class Journal:
         """Become the writer: cut off a torn last line, or begin the next epoch.
 
         Call only while holding the lock, after ``read`` has been exhausted.
+
+        Raises
+        ------
+        FileExistsError
+            If somebody else began that epoch, because this process slept past its lease.
         """
         if self.epoch == 0 or new_epoch:
             line = encode_line({"kind": "epoch", "before": self.epoch, "length": self.length})
-            write_whole(self._path(self.epoch + 1), line)
+            create_whole(self._path(self.epoch + 1), line)
             self.epoch += 1
             self.length = len(line)
         self._fd = os.open(self._path(self.epoch), os.O_WRONLY)

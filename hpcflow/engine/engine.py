@@ -49,6 +49,12 @@ class Engine:
         """Sites whose queue is not known in this tick: it was asked for a moment ago, or did not answer."""
         self.silent: set[str] = set()
         """Of these, the ones whose scheduler gave no good answer."""
+        self.crowded = False
+        """Whether this tick would have submitted more, had fewer elements been in the queue."""
+        self.in_worker = False
+        """Whether this tick runs in an element that brought a worker, which is still in the queue."""
+        self.missed: set[int] = set()
+        """Jobs whose submission was not answered, and of which a listing in this tick knew nothing once more."""
         self.endings: dict[tuple[str, int], Ending] = {}
         """What was found out in this tick about elements (token of the job, index) that are gone."""
         self.unwritten: list[dict[str, Any]] = []
@@ -206,9 +212,7 @@ def open_engine(database: Database, patience: float = 0.0, *, anywhere: bool = F
     except OSError as error:
         raise UserError(f"{database.lock_path}: cannot take the lock ({error.strerror})") from None
     try:
-        state, journal, entries = database.load()
-        # A holder that only slept may wake up: let it write to names that nobody reads any more.
-        journal.open_for_writing(new_epoch=lock.raise_epoch)
+        state, journal, entries = _begin_writing(database, lock)
         state.campaign.epoch, state.campaign.offset = journal.epoch, journal.length
         engine = Engine(database, state, journal, lock)
         engine.unwritten = [entry for entry in entries if entry["kind"] == "cut"]
@@ -233,6 +237,23 @@ def open_engine(database: Database, patience: float = 0.0, *, anywhere: bool = F
         ) from None
     finally:
         lock.__exit__(None, None, None)
+
+
+def _begin_writing(database: Database, lock: Lock) -> tuple[State, Journal, list[dict[str, Any]]]:
+    """Load the state and become the writer of the journal."""
+    # A holder that only slept may wake up: let it write to names that nobody reads any more.
+    new_epoch = lock.raise_epoch
+    while True:
+        state, journal, entries = database.load()
+        try:
+            journal.open_for_writing(new_epoch)
+        except FileExistsError:
+            # Whoever slept and whoever took over begin the same epoch at once: the holder begins the one after it.
+            if not lock.is_ours():
+                raise LostLock(f"{database.lock_path} was taken over while this process was not running") from None
+            new_epoch = True
+        else:
+            return state, journal, entries
 
 
 def _remove_halves(directory: Path) -> None:

@@ -88,6 +88,8 @@ class PlanSession(ReplaySession):
         requests = grouped(spec)
         digests = _digests(spec)
         taken = len(find_finished(engine, spec.what, list(identities(spec.what, digests))))
+        if spec.check is not None:
+            spec.check()
         array = _pretend(engine, spec, len(digests))
         slots = slots_per_worker(engine, array, {})
         left = len(digests) - taken

@@ -145,6 +145,8 @@ class ReplaySession:
             # Before anything is written: an unknown class is the user's mistake.
             task_class = engine.task_class(campaign.site, spec.task_class)
             spec.policy = {"retries": dict(task_class.retries), "ladder": list(task_class.ladder)}
+        if spec.check is not None:
+            spec.check()
         requests = grouped(spec)
         engine.verify()
         database = engine.database

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
 from typing import BinaryIO, NamedTuple
@@ -77,6 +77,22 @@ def frames(path: str | os.PathLike[str], check: bool = True) -> Iterator[tuple[i
         raise UserError(f"{name}: no such file.{_siblings(name)}") from None
     except OSError as error:
         raise UserError(f"{name}: cannot be read: {error.strerror}.") from None
+
+
+def elements_of(paths: Iterable[str | os.PathLike[str]]) -> dict[str, str]:
+    """Return the elements in some files, each with the place of the first frame that has it.
+
+    Raises
+    ------
+    UserError
+        As `scan` does.
+    """
+    found: dict[str, str] = {}
+    for path in paths:
+        for number, (_, frame) in enumerate(frames(path, check=False)):
+            for symbol in elements(frame):
+                found.setdefault(symbol, f"{os.fspath(path)}: frame {number}")
+    return found
 
 
 def elements(frame: bytes) -> set[str]:

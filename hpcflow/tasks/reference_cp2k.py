@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hpcflow.errors import UserError
 from hpcflow.task import task
 from hpcflow.tasks import reference_cp2k_output as output
-from hpcflow.tasks.reference_cp2k_input import filled
+from hpcflow.tasks.reference_cp2k_input import check_template, filled
 from hpcflow.tasks.reference_labels import labelled
 
 if TYPE_CHECKING:
@@ -28,7 +28,18 @@ _shells: dict[str, Any] = {}
 """The running CP2K shell of this process, by its command; never more than one."""
 
 
-@task(version=1)
+def _check(elements: Mapping[str, str], parameters: Mapping[str, Any]) -> None:
+    template = parameters.get("template")
+    if not isinstance(template, (str, Path)):
+        return  # it comes from another step, and is not there yet
+    text = _template(template)
+    try:
+        check_template(text, elements)
+    except UserError as error:
+        raise error if text == template else UserError(f"{template}: {error}") from None
+
+
+@task(version=1, check=_check)
 def cp2k(
     atoms: Atoms,
     template: str,
@@ -113,8 +124,8 @@ def cp2k(
     return labelled(atoms, found.energy, found.forces, found.stress if stress else None, force_cap)
 
 
-def _template(template: str) -> str:
-    if "&" in template:  # text: no path of an input has a section in it
+def _template(template: str | Path) -> str:
+    if isinstance(template, str) and "&" in template:  # text: no path of an input has a section in it
         return template
     try:
         return Path(template).read_text()

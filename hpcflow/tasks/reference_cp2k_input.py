@@ -140,8 +140,13 @@ def read(text: str) -> Section:
     return stack[0]
 
 
-def check_template(text: str, elements: Iterable[str]) -> None:
+def check_template(text: str, elements: Mapping[str, str]) -> None:
     """See that a template can be read and has a basis set for each element, before anything is submitted.
+
+    Parameters
+    ----------
+    elements
+        Symbols, each with the place of a frame that has it.
 
     Raises
     ------
@@ -155,7 +160,7 @@ def check_template(text: str, elements: Iterable[str]) -> None:
     missing = sorted(symbol for symbol in elements if symbol.upper() not in kinds)
     if missing:
         raise UserError(
-            f"CP2K input: no &KIND {missing[0]} in &SUBSYS, but there are frames with {missing[0]}. "
+            f"CP2K input: no &KIND {missing[0]} in &SUBSYS, but {elements[missing[0]]} has {missing[0]}. "
             f"Add basis set and potential for: {', '.join(missing)}."
         )
 

@@ -129,6 +129,45 @@ def test_a_mistake_in_the_workflow_names_the_place(make_campaign: MakeCampaign, 
         assert not campaign.database.exists()
 
 
+TEMPLATE = """&FORCE_EVAL
+  &SUBSYS
+    &KIND O
+      BASIS_SET DZVP-MOLOPT-GTH
+    &END KIND
+  &END SUBSYS
+&END FORCE_EVAL
+"""
+LABEL = """workflow: label
+parameters:
+  structures: frames.xyz
+  calculator: hpcflow.tasks.reference_cp2k:cp2k
+  arguments: {template: water.inp}
+"""
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        (TEMPLATE, ["frames.xyz: frame 1 has H", "&KIND H"]),
+        (TEMPLATE.replace("&END SUBSYS", "&END XC"), ["water.inp", "line"]),
+        (None, ["water.inp", "No such file"]),
+    ],
+    ids=["without the elements of a frame", "not an input", "missing"],
+)
+def test_a_template_that_cannot_compute_the_frames_is_said_before_anything_is_made(
+    make_campaign: MakeCampaign, template: str | None, words: list[str]
+) -> None:
+    campaign = make_campaign(FLOW, LABEL)
+    campaign.write("frames.xyz", "1\noxygen\nO 0 0 0\n" + WATER)
+    if template is not None:
+        campaign.write("water.inp", template)
+    for arguments in (("submit", "--dry-run"), ("submit",)):
+        message = campaign.refused(*arguments)
+        for word in words:
+            assert word in message, message
+        assert not campaign.database.exists()
+
+
 TABLES = {
     "empty": ("rows.csv", "", ["rows.csv", "empty"]),
     "a row too long": ("rows.csv", "a,b\n1,2\n1,2,3\n", ["rows.csv, line 3", "3 fields"]),

@@ -178,11 +178,11 @@ class TestInput:
             read(TEMPLATE.replace(old, new, 1))
 
     def test_elements_without_a_basis_set_are_named(self):
-        check_template(TEMPLATE, {"H", "O"})
-        with pytest.raises(UserError, match=r"no &KIND C .*: C, N"):
-            check_template(TEMPLATE, {"H", "N", "C"})
-        check_template(TEMPLATE.replace("&KIND H", "&KIND DEFAULT"), {"Fe"})
-        check_template(TEMPLATE.replace("BASIS_SET", "MASS"), {"Fe"})
+        check_template(TEMPLATE, dict.fromkeys("HO", "a.xyz: frame 0"))
+        with pytest.raises(UserError, match=r"no &KIND C .* a.xyz: frame 7 has C.*: C, N"):
+            check_template(TEMPLATE, dict.fromkeys("HNC", "a.xyz: frame 7"))
+        check_template(TEMPLATE.replace("&KIND H", "&KIND DEFAULT"), {"Fe": "a.xyz: frame 0"})
+        check_template(TEMPLATE.replace("BASIS_SET", "MASS"), {"Fe": "a.xyz: frame 0"})
 
 
 LATER = """\
