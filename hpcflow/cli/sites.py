@@ -63,9 +63,8 @@ def show(name: str, campaign: Path | None, as_json: bool) -> None:
     load_site(name, here)  # what is wrong with it is more important than what it says
     document = site_document(name, here)
     found = list(facts(document))
-    unknown = open_questions(document)
     if as_json:
-        _print_json({"name": name, "values": [asdict(fact) for fact in found], "unknown": unknown})
+        _print_json({"name": name, "values": [asdict(fact) for fact in found], "unknown": open_questions(document)})
         return
     keys = max(len(fact.key) for fact in found)
     values = min(48, max(len(_text(fact.value)) for fact in found))
@@ -75,9 +74,7 @@ def show(name: str, campaign: Path | None, as_json: bool) -> None:
         value = _text(fact.value)
         line = f"{fact.key:{keys}} {mark} {value:{values}}  {fact.layer:{layers}}  {fact.source or ''}"
         click.echo(line.rstrip())
-    for reason in dict.fromkeys(fact.unverified for fact in found if fact.unverified):
-        click.echo(f"? {', '.join(fact.key for fact in found if fact.unverified == reason)}: {reason}")
-    for key, reason in unknown.items():
+    for key, reason in (document.data.get("unverified") or {}).items():
         click.echo(f"? {key}: {reason}")
 
 
@@ -116,6 +113,45 @@ def render(name: str, class_name: str | None, campaign: Path | None) -> None:
         validate(site, class_name)
     except UserError as problems:
         click.echo(f"These scripts could not be submitted:\n{problems}", err=True)
+
+
+@sites.command()
+@click.argument("name")
+@click.option(
+    "-C",
+    "--campaign",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Write it into this campaign's sites/ (default: into your own, for all campaigns).",
+)
+def new(name: str, campaign: Path | None) -> None:
+    """Write a first site file from what can be found on this machine; use it on a login node.
+
+    Scheduler, queues with their limits, nodes, GPUs, accounts, container runtime and modules, and a suggestion
+    for the four classes. What was guessed is marked. Nothing that is there is overwritten.
+
+    Example: hpcflow sites new department
+    """
+    import datetime
+
+    from hpcflow.sites.machine import look
+    from hpcflow.sites.starting_file import KINDS, place_for, starting_file
+
+    path = place_for(name, campaign.absolute() if campaign else None)
+    machine = look()
+    text = starting_file(name, machine, datetime.date.today())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "x", encoding="utf-8") as file:
+        file.write(text)
+    found = machine.queues
+    what = f"{KINDS[machine.kind]} {machine.version}".strip()
+    names = ", ".join(found.queues) or "none found"
+    click.echo(f"{path}: {what}, queues: {names}")
+    if machine.kind == "local":
+        click.echo("No sbatch, qsub or bsub was found: the file is for this machine alone, as the site `local` is that")
+        click.echo("comes with hpcflow. On a cluster, load the scheduler's module, delete the file and try again.")
+    for failure in machine.silent:
+        click.echo(f"no answer: {failure}")
+    click.echo(f"Read it, correct what it guessed, and then type: hpcflow sites check {name}")
 
 
 @sites.command()

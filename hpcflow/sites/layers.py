@@ -23,7 +23,8 @@ from hpcflow.sites.values import convert
 from hpcflow.sites.yaml_reader import Document, KeyPath, Origin, load
 
 ACCOUNT_VARIABLE = "HPCFLOW_ACCOUNT"
-_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*\Z", re.ASCII)
+SITE_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*\Z", re.ASCII)
+"""What the name of a site may look like."""
 _KEEPS_NULL = ("options", "variables")  # null there takes away what only the renderer adds
 
 
@@ -68,7 +69,7 @@ def site_document(name: str, campaign: Path | None = None) -> Document:
     merged = Document({"name": name}, {})
     files = []
     for layer in layers(name, campaign):
-        if not _NAME.match(name) or not layer.path.is_file():
+        if not SITE_NAME.match(name) or not layer.path.is_file():
             continue
         document = load(layer.path)
         if layer.name == "hpcflow.yaml":
@@ -121,7 +122,7 @@ def _site_files(campaign: Path | None) -> Iterator[tuple[Path, str]]:
     for layer in layers("*", campaign):
         if layer.name != "hpcflow.yaml":
             found = sorted(layer.path.parent.glob("*.yaml")) if layer.path.parent.is_dir() else []
-            yield from ((path, layer.name) for path in found if _NAME.match(path.stem))
+            yield from ((path, layer.name) for path in found if SITE_NAME.match(path.stem))
 
 
 def check_names(site: Site, document: Document) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 from slurm_campaigns import SlurmCampaign
@@ -64,3 +65,21 @@ def test_without_slurm_it_says_what_is_missing(slurm_campaign: SlurmCampaign) ->
     assert "sbatch, squeue, scancel not found on this machine" in done.stdout
     assert verdicts(done.stdout)["claims"] == "ok"
     assert not os.listdir(empty)
+
+
+def test_a_site_file_made_of_what_the_cluster_says_stands_the_check(slurm_campaign: SlurmCampaign) -> None:
+    campaign = slurm_campaign.prepare()
+    of_the_machine = slurm_campaign.cluster.environment
+    new = campaign.hpcflow("sites", "new", "found", "--campaign", ".", **of_the_machine)
+    assert "queues: debug, high, low" in new.stdout, new.stderr
+    path = campaign.directory / "sites" / "found.yaml"
+    text = path.read_text()
+    assert "4cores-2gpus: {cores: 4, gpus: 2, memory: 4000M}" in text
+    assert "array: 1001" in text
+    if slurm_campaign.cluster.accounting:
+        assert re.search(r"^(account: test|# account: one of root, test)$", text, re.MULTILINE)
+    path.write_text(text.replace("  kind: slurm\n", "  kind: slurm\n  min_interval: 0\n"))  # a test looks more often
+    done = campaign.hpcflow("sites", "check", "found", "--job", **of_the_machine)
+    assert done.returncode == 0, done.stdout
+    assert "default, reference, training, evaluation: partition, account and resources are accepted" in done.stdout
+    assert verdicts(done.stdout)["job"] == "ok"
