@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from hpcflow.cli.campaign import campaign_option, open_database
+from hpcflow.cli.campaign import campaign_option, open_database, tell
 from hpcflow.engine.engine import open_engine
-from hpcflow.engine.observe import observe
+from hpcflow.engine.observe import may_turn_up, observe
 from hpcflow.engine.submit import cancel_all
 
+from hpcflow.engine.summary import EXIT_CODES
 
 @click.command()
 @campaign_option

@@ -212,6 +212,11 @@ def _never_started(state: State, entry: Entry) -> None:
     job.ends.update({int(index): ending for index, ending in entry["ends"].items()})
 
 
+def _excluded(state: State, entry: Entry) -> None:
+    """Nodes that jobs of a site are kept away from now, each with the time since when."""
+    state.campaign.excluded[entry["site"]] = entry["nodes"]
+
+
 def _ended(state: State, entry: Entry) -> None:
     job = state.campaign.jobs[entry["job"]]
     if job.array in state.campaign.arrays:
@@ -306,6 +311,7 @@ _RULES: dict[str, Callable[[State, Entry], None]] = {
     "refused": _refused,
     "dismissed": _dismissed,
     "never_started": _never_started,
+    "excluded": _excluded,
     "ended": _ended,
     "freeze": _freeze,
     "answer": _answer,

@@ -254,6 +254,8 @@ class CampaignState(msgspec.Struct):
     """By site: when its scheduler last had no room, and how many elements were there then."""
     asked: dict[str, float] = {}
     """When the accounting of each site was last asked."""
+    excluded: dict[str, dict[str, float]] = {}
+    """By site: nodes that failed under a job, and when."""
     told: list[str] = []
     """What the last tick found to be so and said, not to be said again."""
     unknown: dict[str, int] = {}

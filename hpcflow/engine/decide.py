@@ -34,8 +34,9 @@ from hpcflow.database.state import (
 from hpcflow.engine.endings import hold_cancelled, needs_explanation, why_gone
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.escalation import more_memory, more_walltime, next_request
+from hpcflow.engine.excluded import exclude_node
 from hpcflow.engine.finish import finish_array
-from hpcflow.engine.observe import element_is_gone, worker_is_gone
+from hpcflow.engine.observe import LOOKS, element_is_gone, worker_is_gone
 from hpcflow.engine.width import most_workers, slots_per_worker, unclaimed
 from hpcflow.schedulers.base import State
 
@@ -111,6 +112,8 @@ def _take_back(engine: Engine, array: ArrayState, gone: list[tuple[str, WorkerSt
             charged = {} if cause in NOT_CHARGED else {str(task): cause for task in sorted(in_flight)}
             engine.record("close", array=array.number, worker=name, cause=cause, evidence=evidence, charged=charged)
             ends[f"{cause} ({evidence})"] += 1
+            if cause == "node" and job is not None:
+                exclude_node(engine, job, worker.element)
             if cause == "cancelled" and job is not None and worker.element not in job.dismissed:
                 hold_cancelled(engine, array, job)
         said = "" if worker.goodbye == "signal" else worker.goodbye
@@ -329,7 +332,7 @@ def _job_is_over(engine: Engine, job: JobState, mine: list[WorkerState]) -> bool
         # Never answered: it may still turn up until its time would be over.
         settle = engine.site(job.site).scheduler.settle
         waited = engine.now() - job.intended
-        return (job.misses >= 2 and waited > job.walltime + settle) or (settle == 0 and job.misses >= 1)
+        return (job.misses >= LOOKS and waited > job.walltime + settle) or (settle == 0 and job.misses >= 1)
     brought = Counter(worker.element for worker in mine)
     waiting = (State.QUEUED.value, State.HELD.value)  # again, where it has brought its workers: it was requeued
     return all(worker.settled for worker in mine) and all(

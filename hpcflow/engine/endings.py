@@ -1,6 +1,6 @@
-"""Endings: why workers and job elements are gone, as far as the scheduler can say.
+"""Endings: what accounting says of workers and job elements that are gone, and of submissions that were not answered.
 
-Accounting is asked once for everything of a site, and not again before the site's settle time is over.
+It is asked once for everything of a site, and not again before the site's settle time is over.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from hpcflow.database.state import ArrayState, JobState, WorkerState
 from hpcflow.engine.engine import Engine
-from hpcflow.engine.observe import PATIENCE, element_is_gone, worker_is_gone
+from hpcflow.engine.excluded import exclude_node
+from hpcflow.engine.observe import LOOKS, PATIENCE, element_is_gone, worker_is_gone
 from hpcflow.engine.width import unclaimed
 from hpcflow.schedulers.base import Cause, Element, Ending, SchedulerError, State
 
@@ -103,15 +104,23 @@ def _never_started(engine: Engine, array: ArrayState) -> Iterator[tuple[JobState
                 yield job, index
 
 
-def _ask(engine: Engine, site: str, started: list[tuple[JobState, int]], others: list[tuple[JobState, int]]) -> None:
+def _ask(
+    engine: Engine,
+    site: str,
+    started: list[tuple[JobState, int]],
+    others: list[tuple[JobState, int]],
+    sought: list[JobState],
+) -> None:
     campaign = engine.state.campaign
-    if engine.now() - campaign.asked.get(site, 0.0) < engine.site(site).scheduler.settle:
+    settle = engine.site(site).scheduler.settle
+    if engine.now() - campaign.asked.get(site, 0.0) < settle:
+        _seek_again(engine, sought, settle)
         return
     campaign.asked[site] = engine.now()
     engine.changed = True
     asked = {_element(job, index) for job, index in [*started, *others]}
     # What of an array was cancelled before it started may be known as a whole only.
-    asked |= {Element(job.id, None, job.token, State.ENDED, "") for job, _ in others}
+    asked |= {Element(job.id, None, job.token, State.ENDED, "") for job in [*(job for job, _ in others), *sought]}
     try:
         endings = engine.scheduler(site).endings(asked)
     except SchedulerError as error:
@@ -121,7 +130,12 @@ def _ask(engine: Engine, site: str, started: list[tuple[JobState, int]], others:
         if ending := endings.get((job.id, _element(job, index).index)):
             engine.endings[job.token, index] = ending
     for job, index in others:
+        _seek_again(engine, sought, settle)
         if ending := endings.get((job.id, _element(job, index).index)) or endings.get((job.id, None)):
+    for job in sought:
+        if ending := endings.get((job.token, None)):
+            engine.record("submitted", job=job.number, id=ending.job, adopted=True)
+            engine.say(f"job {job.token}: found in accounting as {ending.job}")
             engine.endings[job.token, index] = ending
 
 
@@ -130,6 +144,13 @@ def _element(job: JobState, index: int) -> Element:
 
 
 def _note_never_started(engine: Engine, array: ArrayState) -> None:
+def _seek_again(engine: Engine, sought: list[JobState], settle: float) -> None:
+    """What accounting could not be asked about now is not given up yet, unless that lasts."""
+    for job in sought:
+        if engine.now() - job.intended < (PATIENCE + 1) * settle:
+            job.misses -= 1
+
+
     found: dict[int, dict[str, str]] = {}
     jobs: dict[int, JobState] = {}
     cancelled = set()
@@ -143,4 +164,6 @@ def _note_never_started(engine: Engine, array: ArrayState) -> None:
     for number, ends in found.items():
         engine.record("never_started", job=number, ends=ends)
     for number in sorted(cancelled):
+            if ending.cause is Cause.NODE:
+                exclude_node(engine, job, index)
         hold_cancelled(engine, array, jobs[number])

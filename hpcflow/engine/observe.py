@@ -19,6 +19,10 @@ PATIENCE = 3
 """Settle times after which it no longer matters why something that is gone left without a word."""
 
 
+LOOKS = 2
+"""Good replies, a settle time apart, in which an unanswered submission is looked for before it is repeated."""
+
+
 def observe(engine: Engine, calls_only: bool = False) -> None:
     """Update every live job from one listing per site, and note which workers are gone.
 
@@ -82,6 +86,7 @@ def _observe_job(engine: Engine, job: JobState, found: list[Element], now: float
             engine.say(f"job {job.token}: found in the queue as {job.id}")
         elif now - max(job.intended, job.submitted) >= settle * (job.misses + 1) or settle == 0:
             job.misses += 1
+            engine.missed.add(job.number)
             engine.changed = True
     # A token belongs to one job for ever, so a copy of it (a requeue, a second submission of the same script by
     # the scheduler) counts as the same element: some life of it is still there.
@@ -106,12 +111,17 @@ def _observe_job(engine: Engine, job: JobState, found: list[Element], now: float
                 job.absent.setdefault(index, now)
             else:
                 job.absent.pop(index, None)
-    job.reason = next((e.reason for e in best.values() if e.state in (State.HELD, State.QUEUED) and e.reason), "")
+    job.reason = next((_why(e) for e in best.values() if e.state in (State.HELD, State.QUEUED) and e.reason), "")
     for element in best.values():
         if element.state is State.HELD:
-            engine.say_while(f"job {job.token} ({job.id}) is held: {element.reason or element.native}")
+            engine.say_while(f"job {job.token} ({job.id}) is held: {_why(element)}")
     if (job.elements, job.absent, job.reason) != before:
         engine.changed = True
+
+
+def _why(element: Element) -> str:
+    """Why an element waits or is held: the scheduler's word, and what it means."""
+    return f"{element.reason or element.native}{': ' if element.plain else ''}{element.plain}"
 
 
 def element_is_gone(engine: Engine, job: JobState, index: int) -> bool:
@@ -127,7 +137,7 @@ def element_is_gone(engine: Engine, job: JobState, index: int) -> bool:
 
 def may_turn_up(engine: Engine, job: JobState) -> bool:
     """Whether an unanswered intent is still counted on: not yet looked for twice in good replies."""
-    return job.misses < (1 if engine.site(job.site).scheduler.settle == 0 else 2)
+    return job.misses < (1 if engine.site(job.site).scheduler.settle == 0 else LOOKS)
 
 
 def adopt(engine: Engine) -> None:

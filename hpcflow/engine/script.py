@@ -10,6 +10,7 @@ from hpcflow.database.state import ArrayState, JobState
 from hpcflow.engine.engine import Engine
 
 
+from hpcflow.engine.excluded import excluded_nodes
 def job_script(engine: Engine, array: ArrayState, job: JobState) -> str:
     """The text of a job's script.
 

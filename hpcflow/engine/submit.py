@@ -46,6 +46,9 @@ def submit(engine: Engine, strict: bool = False) -> None:
     campaign = engine.state.campaign
     if campaign.cancelled:
         return
+        jobs = [job for job in campaign.jobs.values() if not job.ended and len(job.dismissed) < job.width]
+        # Those that could not be reached when that was asked for, or turned up since.
+        cancel_jobs(engine, [job for job in jobs if job.site not in engine.silent])
     for number in sorted({job.array for job in campaign.jobs.values() if not job.ended}):
         if number in campaign.arrays and campaign.arrays[number].done:
             _cancel_surplus(engine, campaign.arrays[number], {})
@@ -272,20 +275,30 @@ def cancel_array(engine: Engine, array: ArrayState) -> None:
     cancel_jobs(engine, _live_jobs(engine, array))
 
 
-def cancel_all(engine: Engine) -> None:
-    """Cancel every job of this campaign."""
-    cancel_jobs(engine, [job for job in engine.state.campaign.jobs.values() if not job.ended])
+def cancel_all(engine: Engine) -> int:
+    """Cancel every job of this campaign; return how many could be asked to end."""
+    return cancel_jobs(engine, [job for job in engine.state.campaign.jobs.values() if not job.ended])
 
 
-def cancel_jobs(engine: Engine, jobs: list[JobState]) -> None:
-    """Cancel whole jobs, by id and name together."""
-    for job in jobs:
-        if not job.id or job.site in engine.silent:
+def cancel_jobs(engine: Engine, jobs: list[JobState]) -> int:
+    """Cancel whole jobs, by id and name together; return how many could be asked to end."""
+    asked = 0
+    for site in sorted({job.site for job in jobs}):
+        mine = [job for job in jobs if job.site == site and job.id]
+        names = ", ".join(f"{job.token} ({job.id})" for job in mine)
+        if not mine:
             continue
-        if len(job.dismissed) < job.width:
-            engine.record("dismissed", job=job.number, elements=[[0, job.width]])
+        if site in engine.silent:
+            engine.say(f"{site}: the scheduler did not answer, so {names} could not be cancelled")
+            continue
+        for job in mine:
+            if len(job.dismissed) < job.width:
+                engine.record("dismissed", job=job.number, elements=[[0, job.width]])
         engine.verify()
         try:
-            engine.scheduler(job.site).cancel([Element(job.id, None, job.token, State.RUNNING, "")])
+            engine.scheduler(site).cancel([Element(job.id, None, job.token, State.RUNNING, "") for job in mine])
         except SchedulerError as error:
-            engine.say(f"job {job.token} ({job.id}) could not be cancelled: {error}; try again")
+            engine.say(f"{site}: of {names} not all could be cancelled: {error}; type again: hpcflow cancel")
+        else:
+            asked += len(mine)
+    return asked

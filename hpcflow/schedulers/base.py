@@ -50,6 +50,8 @@ class Element:
     """The scheduler's own word for the state."""
     reason: str = ""
     """Why it waits or is held, in the scheduler's words."""
+    plain: str = ""
+    """The same in plain words, and what can be done about it, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Ending:
     start: float | None = None
     end: float | None = None
     """Start and end in seconds since the epoch, where known."""
+    job: str = ""
+    """Id of the whole job, where that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,9 @@ class Scheduler(Protocol):
     list means that the scheduler said, credibly, that there is nothing. Absence is never proof.
 
     ``endings`` asks accounting about the given elements, with one query. Elements it does not
-    know are absent from the answer. No accounting at all is an empty answer.
+    know are absent from the answer. No accounting at all is an empty answer. An element without
+    an id stands for a submission that was not answered: where accounting can be asked for names,
+    the answer has ``(name, None)`` with the id, whether or not it has ended.
 
     ``cancel`` ends the given elements, or whole jobs (``index`` None), only where id *and* name
     agree with what the scheduler has now: ids of lost jobs are given to other people's.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pwd
 import time
@@ -17,6 +18,8 @@ _OUR_OWN = {
     "SLURM_TIME_FORMAT": "%s",  # seconds since the epoch
 }
 _NO_ACCOUNTING = ("accounting storage is disabled", "Only 'accounting_storage/slurmdbd'")
+_FRESH = 10.0
+"""Seconds for which a listing is good enough to cancel by."""
 _WINDOWS = ("now-30days", "now-2days")  # some sites bound how far back one may ask
 
 
@@ -51,11 +54,13 @@ class Slurm:
         self._environment = {**_OUR_OWN, **(environment or {})}
         self._accounting = True
         self._listed: list[Element] = []
+        self._listed_at = -math.inf
 
     def submit(self, submission: Submission) -> str:
         """Run sbatch once and return the id that it printed, and no other."""
         arguments = slurm_text.submit_arguments(submission, self.clusters, time.time())
         directory = commands.submit_directory(submission)
+        self._listed_at = -math.inf  # it does not show what is submitted now
         reply = self._run(["sbatch", *arguments], timeout=self.submit_timeout, cwd=directory)
         identity = slurm_text.job_id(reply.stdout, self.clusters)
         if reply.exit_code == 0 and identity is not None:
@@ -73,6 +78,7 @@ class Slurm:
             self._listed = slurm_text.listing(reply.stdout, self.clusters)
         except ValueError as error:
             raise commands.failure("transient", reply, str(error)) from error
+        self._listed_at = time.monotonic()
         return list(self._listed)
 
     def endings(self, elements: Iterable[Element]) -> Mapping[tuple[str, int | None], Ending]:
@@ -82,7 +88,7 @@ class Slurm:
         if not asked or not self._accounting:
             return known
         for since in _WINDOWS:
-            arguments = slurm_text.accounting_arguments((e.job for e in asked), self.clusters, since)
+            arguments = slurm_text.accounting_arguments(asked, self.clusters, since)
             try:
                 reply = self._run(["sacct", *arguments])
             except SchedulerError as error:
@@ -98,12 +104,12 @@ class Slurm:
         if reply.exit_code != 0 or "error:" in reply.stderr or (reply.stdout and reply.stdout[-1] != "\n"):
             raise commands.failure("transient", reply)
         try:
-            return {**known, **slurm_text.accounting(reply.stdout, asked)}
+            return {**known, **slurm_text.accounting(reply.stdout, asked, self.clusters)}
         except ValueError as error:
             raise commands.failure("transient", reply, str(error)) from error
 
     def cancel(self, elements: Iterable[Element]) -> None:
-        """Look once, then run scancel for what is still there under the same id and name.
+        """Run scancel for what is there under the same id and name, after a look unless there was one just now.
 
         Whole jobs are cancelled by id and name together, which the controller compares. Single
         elements cannot be: ``scancel --name TOKEN 7_2`` cancels all of array 7 that still waits
@@ -111,7 +117,10 @@ class Slurm:
         """
         asked = list(elements)
         whole = {(e.job, e.name) for e in asked if e.index is None}
-        for job, found in cancel_targets(asked, self.listing()).items():
+        if time.monotonic() - self._listed_at > _FRESH:
+            self.listing()
+        failed: list[SchedulerError] = []
+        for job, found in cancel_targets(asked, self._listed).items():
             number, _, cluster = job.partition(";")
             command = ["scancel", f"--clusters={cluster}"] if cluster else ["scancel"]
             if (job, found[0].name) in whole:
@@ -123,7 +132,9 @@ class Slurm:
             complaints = [line for line in reply.stderr.splitlines() if "error" in line.lower()]
             ended = ("Invalid job id", "already completing or completed", "No active jobs")
             if reply.timed_out or any(not any(text in line for text in ended) for line in complaints):
-                raise commands.failure("transient", reply)
+                failed.append(commands.failure("transient", reply))
+        if failed:
+            raise failed[0]
 
     def limits(self) -> Limits:
         """Read the configuration and, where there is accounting, what it allows this user."""

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from . import indices
+from . import indices, slurm_reasons
 from .base import Cause, Element, Ending, Limits, State, Submission
 
 LISTING_FORMAT = "%F|%K|%T|%r|%j|."
@@ -181,26 +181,39 @@ def _elements(row: re.Match[str], cluster: str) -> list[Element]:
         state = State.HELD
     # Even with --array, what was cancelled while it waited can be one row for a range of elements.
     found = [None] if index == "N/A" else list(indices.expand(index))
-    return [Element(job, i, name, state, native, "" if reason == "None" else reason) for i in found]
+    reason = "" if reason == "None" else reason
+    plain = slurm_reasons.plain(reason, number) if state in (State.QUEUED, State.HELD) else ""
+    return [Element(job, i, name, state, native, reason, plain) for i in found]
 
 
-def accounting_arguments(jobs: Iterable[str], clusters: Sequence[str], since: str) -> list[str]:
-    """Return the arguments of sacct for all lives of whole jobs, steps left out."""
+def accounting_arguments(elements: Iterable[Element], clusters: Sequence[str], since: str) -> list[str]:
+    """Return the arguments of sacct for all lives of whole jobs, steps left out.
+
+    By id, which is what a database finds at once; by name if the id of any is not known.
+    """
+    asked = list(elements)
     # Without a start time the window begins at midnight; --duplicates shows lives before a requeue.
     arguments = ["--allocations", "--parsable2", "--noheader", "--duplicates", f"--starttime={since}"]
     arguments.append(f"--format={','.join(ACCOUNTING_FIELDS)}")
-    arguments.append(f"--jobs={','.join(sorted({job.partition(';')[0] for job in jobs}, key=int))}")
+    if all(e.job for e in asked):
+        arguments.append(f"--jobs={','.join(sorted({e.job.partition(';')[0] for e in asked}, key=int))}")
+    else:
+        arguments.append(f"--name={','.join(sorted({e.name for e in asked}))}")
     return [*arguments, f"--clusters={','.join(clusters)}"] if clusters else arguments
 
 
-def accounting(stdout: str, elements: Iterable[Element]) -> dict[tuple[str, int | None], Ending]:
-    """Return what a reply of sacct says of elements that have ended.
+def accounting(
+    stdout: str, elements: Iterable[Element], clusters: Sequence[str] = ()
+) -> dict[tuple[str, int | None], Ending]:
+    """Return what a reply of sacct says of elements that have ended, and of names without an id.
 
     Rows whose name is another are of other jobs: a killed controller hands out the ids of jobs
     that it lost again. Rows that show a whole array without an index are placeholders, right
     for no element. The last life of a requeued element counts.
     """
-    wanted = {(e.job, e.index): e for e in elements}
+    asked = list(elements)
+    wanted = {(e.job, e.index): e for e in asked}
+    nameless = {e.name for e in asked if not e.job}
     found: dict[tuple[str, int | None], Ending] = {}
     for line in stdout.splitlines():
         fields = dict(zip(ACCOUNTING_FIELDS, line.split("|", len(ACCOUNTING_FIELDS) - 1), strict=False))
@@ -208,6 +221,9 @@ def accounting(stdout: str, elements: Iterable[Element]) -> dict[tuple[str, int 
         if len(fields) < len(ACCOUNTING_FIELDS) or number is None:
             continue  # part of a name with a newline in it
         cause = _CAUSES.get(fields["State"].partition(" ")[0])  # CANCELLED by 1000
+        if fields["JobName"] in nameless:
+            job = f"{number[1]};{fields['Cluster']}" if clusters else number[1]
+            found.setdefault((fields["JobName"], None), Ending(cause or Cause.UNKNOWN, fields["State"], job=job))
         if cause is None:
             continue  # it lives, or its end is not known yet
         ending = _ending(fields, cause)

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from typing import Any
 import jinja2
 
 from hpcflow.errors import UserError, nearest
-from hpcflow.sites.containers import around_command, around_worker
+from hpcflow.sites.containers import Job, around_command, around_worker
 from hpcflow.sites.images import Known
-from hpcflow.sites.options import Words, directives, fill, option_words, resolve_options
+from hpcflow.sites.options import Words, directives, exclude, fill, option_words, resolve_options
 from hpcflow.sites.schema import Environment, Site, TaskClass
 from hpcflow.sites.shape import Shape
 from hpcflow.sites.shell import expanded, literal, one_word
@@ -54,6 +54,8 @@ class Script:
     """Which chunk lists its workers may take from."""
     request: Mapping[str, Any] = field(default_factory=dict)
     """Replaces ``cores``, ``gpus``, ``memory``, ``walltime`` and ``slots`` of the class."""
+    excluded: Sequence[str] = ()
+    """Nodes that the job is to be kept away from, where the scheduler has an option for that."""
     command: list[str] | None = None
     """Run instead of a worker, if given: shell text, one piece per line."""
     interpreter: str = sys.executable
@@ -81,6 +83,8 @@ def render(site: Site, class_name: str, script: Script, campaign: Path | None = 
     options, _ = resolve_options(site, task_class, queue, shape)
     words = option_words(site, task_class, queue, shape)
     launcher = site.scheduler.worker_launcher
+    if site.scheduler.kind == "slurm":
+        exclude(options, script.excluded)
     variables: dict[str, Any] = {
         "shell": site.shell,
         "directives": directives(options, site.scheduler.kind),
@@ -114,7 +118,7 @@ def _worker(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> 
         python = "python3" if wraps_worker else literal(script.interpreter)
     lines = []
     if container is not None and runtime is not None and wraps_worker:
-        lines.append(around_worker(runtime, container, shape.gpus, _shown(site, script)))
+        lines += filter(None, [around_worker(runtime, container, _job(site, task_class, shape, script))])
     lines += [
         f"{python} {literal(str(script.archive))} worker",
         f"--array {literal(str(script.array))}",
@@ -157,7 +161,7 @@ def _launch(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> 
     container, runtime = task_class.container, site.container
     wrap = ""
     if container is not None and runtime is not None and container.wraps == "command":
-        wrap = around_command(runtime, container, shape.gpus, _shown(site, script))
+        wrap = around_command(runtime, container, _job(site, task_class, shape, script))
     words: Words = {
         "cores": "{cores}",
         "cpu_list": "{cpu_list}",
@@ -176,8 +180,8 @@ def _launch(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> 
     return text.strip()
 
 
-def _shown(site: Site, script: Script) -> list[str]:
-    """Return the directories that every container must show: the campaign and the scratch directory."""
+def _job(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> Job:
+    """Return what a container must show and pass on: the campaign, the scratch directory, what the job sets."""
     campaign = str(script.campaign)
     shown = [literal(path) for path in dict.fromkeys([campaign, os.path.realpath(campaign)])]
     return shown + ([expanded(site.scratch)] if site.scratch else [])

@@ -17,7 +17,7 @@ import pytest
 from campaign_harness import ROOT
 from image_lab import Lab
 from private_slurm import Cluster, missing_programs, running_cluster
-from slurm_campaigns import SlurmCampaign
+from slurm_campaigns import LEARNING, SlurmCampaign
 
 from hpcflow.database import records
 from hpcflow.sites.images import known
@@ -28,30 +28,6 @@ pytestmark = [
     # Every task has to import MACE, and the cluster has to start.
     pytest.mark.slow,
 ]
-YAML = """
-workflow: learning
-site: cluster
-seed: 3
-parameters:
-  start: start.xyz
-  arguments: {method: GFN2-xTB}
-  iterations: 1
-  members: 2
-  copies: 1
-  rattle: 0.05
-  valid: 0.15
-  test: 0.2
-  mace: {model: ScaleShiftMACE, r_max: 4.0, num_channels: 4, max_L: 0, num_interactions: 1, correlation: 1, max_ell: 1,
-         max_num_epochs: 2, batch_size: 5, default_dtype: float32}
-  walkers: 2
-  steps: 10
-  every: 5
-  lo: 0.0
-  hi: 50.0
-  max_new: 2
-  min_new: 1
-  device: cpu
-"""
 
 
 def environment() -> tuple[str, str, list[str]]:
@@ -84,7 +60,7 @@ def test_training_and_sampling_run_in_a_container_on_slurm(cluster: Cluster, lab
         pytest.importorskip(package)
     campaign = SlurmCampaign(lab.directory / "learning campaign", lab.directory / "learning home", cluster)
     shutil.copy(ROOT / "examples" / "learning" / "start.xyz", campaign.directory)
-    campaign.write("hpcflow.yaml", YAML)
+    campaign.write("hpcflow.yaml", LEARNING)
     python, packages, binds = environment()
     inside = {
         "queue": "debug",

@@ -60,6 +60,31 @@ classes:
   work: {{like: default{work}}}
   reference: {{like: default}}
 """
+LEARNING = """
+workflow: learning
+site: cluster
+seed: 3
+parameters:
+  start: start.xyz
+  arguments: {method: GFN2-xTB}
+  iterations: 1
+  members: 2
+  copies: 1
+  rattle: 0.05
+  valid: 0.15
+  test: 0.2
+  mace: {model: ScaleShiftMACE, r_max: 4.0, num_channels: 4, max_L: 0, num_interactions: 1, correlation: 1, max_ell: 1,
+         max_num_epochs: 2, batch_size: 5, default_dtype: float32}
+  walkers: 2
+  steps: 10
+  every: 5
+  lo: 0.0
+  hi: 50.0
+  max_new: 2
+  min_new: 1
+  device: cpu
+"""
+"""The smallest campaign that really trains and samples; beside it lies the ``start.xyz`` of the example."""
 SETTLE = 2.0
 
 

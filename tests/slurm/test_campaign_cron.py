@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 from campaign_harness import wait_for
+from private_cron import running_cron, why_not
 from slurm_campaigns import SlurmCampaign
 
 pytestmark = pytest.mark.slurm
@@ -54,6 +55,26 @@ def test_cron_moves_the_campaign_and_its_line_goes_when_it_is_done(campaign: Slu
     assert campaign.results() == [x * x for x in range(6)]
     log = (campaign.database / "cron.log").read_text()
     assert "the workflow is finished" in log
+    assert "its cron line was removed" in log
+
+
+@pytest.mark.slow  # cron looks at its tables at full minutes
+def test_a_real_cron_finishes_the_campaign_and_its_line_goes(slurm_campaign: SlurmCampaign) -> None:
+    if why := why_not():
+        pytest.skip(f"no cron here: {why}")
+    campaign = slurm_campaign.prepare(parameters="count: 6, seconds: 0.1")
+    with running_cron(campaign.home / "cron") as cron:
+        subprocess.run(cron.inside(["crontab", "-"]), input="# my own\n", text=True, check=True)
+        campaign.good("submit")
+        install = campaign.command("cron", "--install", "--minutes", "1", "-C", str(campaign.directory))
+        subprocess.run(cron.inside(install), env=campaign.environment, check=True)
+        mine, line = cron.table()
+        assert mine == "# my own"
+        assert line.startswith("*/1 * * * * /bin/sh ")
+        wait_for(lambda: cron.table() == ["# my own"], 150, "cron never finished it")
+    assert campaign.status()["state"] == "done"
+    assert campaign.results() == [x * x for x in range(6)]
+    log = (campaign.database / "cron.log").read_text()
     assert "its cron line was removed" in log
 
 

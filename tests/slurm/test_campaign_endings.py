@@ -108,6 +108,8 @@ def test_a_node_that_dies_with_its_tasks(slurm_campaign: SlurmCampaign, cluster:
     cluster.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
     said = campaign.finish_saying()
     assert "ended: node (NODE_FAIL" in said
+    _, after = [part for part in (campaign.array("work") / "jobs.txt").read_text().split("#### ") if part]
+    assert ("#SBATCH --exclude=" + node in after.splitlines()) == cluster.accounting
     assert charges(campaign) == []
     again = [task for task, times in campaign.ran().items() if times == 2]
     assert len(again) == len(victims)
@@ -217,7 +219,8 @@ def test_a_held_job_is_said_to_be_held_and_why(slurm_campaign: SlurmCampaign, cl
     said = campaign.poll().stdout + campaign.poll().stdout
     assert said.count("held") == 1
     assert "JobHeld" in said
-    assert f"job {job} for work: held: JobHeld" in campaign.good("status")
+    held = next(line for line in campaign.good("status").splitlines() if f"job {job} for work: held: JobHeld" in line)
+    assert "has to release it" in held or f"let it go with: scontrol release {job}" in held
     cluster.run("scontrol", "release", job)
     campaign.finish_saying()
     assert set(campaign.ran().values()) == {1}
