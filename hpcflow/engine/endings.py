@@ -16,7 +16,12 @@ from hpcflow.schedulers.base import Cause, Element, Ending, SchedulerError, Stat
 
 
 def explain(engine: Engine) -> None:
-    """Ask about everything that is gone and has not said why itself."""
+    """Ask about everything that is gone and has not said why itself, and about what may be a job or not."""
+    sought: dict[str, list[JobState]] = {}
+    for job in engine.state.campaign.jobs.values():
+        # The listing has given it up. A job that has begun, failed and left the queue is known to accounting alone.
+        if job.number in engine.missed and job.misses == LOOKS and not job.id:
+            sought.setdefault(job.site, []).append(job)
     started: dict[str, list[tuple[JobState, int]]] = {}
     others: dict[str, list[tuple[JobState, int]]] = {}
     for array in engine.live_arrays():
@@ -24,8 +29,8 @@ def explain(engine: Engine) -> None:
             started.setdefault(job.site, []).append((job, index))
         for job, index in _never_started(engine, array):
             others.setdefault(job.site, []).append((job, index))
-    for site in sorted({*started, *others}):
-        _ask(engine, site, started.get(site, []), others.get(site, []))
+    for site in sorted({*started, *others, *sought}):
+        _ask(engine, site, started.get(site, []), others.get(site, []), sought.get(site, []))
     for array in engine.live_arrays():
         _note_never_started(engine, array)
 
@@ -125,25 +130,20 @@ def _ask(
         endings = engine.scheduler(site).endings(asked)
     except SchedulerError as error:
         engine.say_while(f"{site}: accounting did not answer ({error}); workers that are gone are explained later")
-        return
-    for job, index in started:
-        if ending := endings.get((job.id, _element(job, index).index)):
-            engine.endings[job.token, index] = ending
-    for job, index in others:
         _seek_again(engine, sought, settle)
-        if ending := endings.get((job.id, _element(job, index).index)) or endings.get((job.id, None)):
+        return
     for job in sought:
         if ending := endings.get((job.token, None)):
             engine.record("submitted", job=job.number, id=ending.job, adopted=True)
             engine.say(f"job {job.token}: found in accounting as {ending.job}")
+    for job, index in started:
+        if ending := endings.get((job.id, _element(job, index).index)):
+            engine.endings[job.token, index] = ending
+    for job, index in others:
+        if ending := endings.get((job.id, _element(job, index).index)) or endings.get((job.id, None)):
             engine.endings[job.token, index] = ending
 
 
-def _element(job: JobState, index: int) -> Element:
-    return Element(job.id, index if job.width > 1 else None, job.token, State.ENDED, "")
-
-
-def _note_never_started(engine: Engine, array: ArrayState) -> None:
 def _seek_again(engine: Engine, sought: list[JobState], settle: float) -> None:
     """What accounting could not be asked about now is not given up yet, unless that lasts."""
     for job in sought:
@@ -151,6 +151,11 @@ def _seek_again(engine: Engine, sought: list[JobState], settle: float) -> None:
             job.misses -= 1
 
 
+def _element(job: JobState, index: int) -> Element:
+    return Element(job.id, index if job.width > 1 else None, job.token, State.ENDED, "")
+
+
+def _note_never_started(engine: Engine, array: ArrayState) -> None:
     found: dict[int, dict[str, str]] = {}
     jobs: dict[int, JobState] = {}
     cancelled = set()
@@ -159,11 +164,11 @@ def _seek_again(engine: Engine, sought: list[JobState], settle: float) -> None:
         if ending is not None:
             jobs[job.number] = job
             found.setdefault(job.number, {})[str(index)] = describe(ending)
+            if ending.cause is Cause.NODE:
+                exclude_node(engine, job, index)
             if ending.cause is Cause.CANCELLED:
                 cancelled.add(job.number)
     for number, ends in found.items():
         engine.record("never_started", job=number, ends=ends)
     for number in sorted(cancelled):
-            if ending.cause is Cause.NODE:
-                exclude_node(engine, job, index)
         hold_cancelled(engine, array, jobs[number])

@@ -8,9 +8,9 @@ from hpcflow.database.arrays import describe
 from hpcflow.database.files import write_whole
 from hpcflow.database.state import ArrayState, JobState
 from hpcflow.engine.engine import Engine
-
-
 from hpcflow.engine.excluded import excluded_nodes
+
+
 def job_script(engine: Engine, array: ArrayState, job: JobState) -> str:
     """The text of a job's script.
 
@@ -38,6 +38,7 @@ def job_script(engine: Engine, array: ArrayState, job: JobState) -> str:
             log=log_directory(engine, array),
             resources=job.resources,
             request=job.request,
+            excluded=excluded_nodes(engine, job.site),
             image=known_of(site, name, str(engine.campaign)),
         ),
         engine.campaign,

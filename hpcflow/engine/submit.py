@@ -11,6 +11,7 @@ from typing import Any
 
 from hpcflow.database.state import ArrayState, JobState, WorkerState, ranges
 from hpcflow.engine.engine import Engine
+from hpcflow.engine.excluded import excluded_nodes, include_all
 from hpcflow.engine.limits import UNLIMITED, may_run, note_full, note_taken, room, site_limits
 from hpcflow.engine.width import (
     array_site,
@@ -45,10 +46,10 @@ def submit(engine: Engine, strict: bool = False) -> None:
     """
     campaign = engine.state.campaign
     if campaign.cancelled:
-        return
         jobs = [job for job in campaign.jobs.values() if not job.ended and len(job.dismissed) < job.width]
         # Those that could not be reached when that was asked for, or turned up since.
         cancel_jobs(engine, [job for job in jobs if job.site not in engine.silent])
+        return
     for number in sorted({job.array for job in campaign.jobs.values() if not job.ended}):
         if number in campaign.arrays and campaign.arrays[number].done:
             _cancel_surplus(engine, campaign.arrays[number], {})
@@ -203,7 +204,11 @@ def _submission_failed(engine: Engine, array: ArrayState, number: int, error: Sc
         engine.say(f"{array.key}: the scheduler did not say whether it took the job; it will be looked for ({error})")
         return
     engine.record("refused", job=number, message=str(error), refusal=error.kind)
-    if error.kind == "permanent":
+    site = engine.state.campaign.jobs[number].site
+    if error.kind == "permanent" and excluded_nodes(engine, site):
+        include_all(engine, site)
+        engine.say(f"{array.key}: refused ({error}); the next tick tries again with the nodes that had failed")
+    elif error.kind == "permanent":
         message = f"{array.key}: the scheduler refused the job: {error}"
         if error.command:
             message += f"\n  command: {' '.join(error.command)}"

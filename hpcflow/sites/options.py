@@ -117,6 +117,14 @@ def usual_options(kind: str, shape: Shape) -> Options:
     return {}
 
 
+def exclude(options: Resolved, nodes: Sequence[str]) -> None:
+    """Keep a job away from some nodes, unless the user says on which ones it is to run. For Slurm."""
+    if not nodes or {"nodelist", "w", "nodefile", "F"} & set(options):
+        return
+    mine = [*options.pop("exclude", []), *options.pop("x", [])]
+    options["exclude"] = [",".join([*mine, *nodes])]
+
+
 def _chunk(shape: Shape) -> str:
     gpus = ":ngpus={gpus}" if shape.gpus else ""
     memory = ":mem={memory}mb" if shape.memory else ""
