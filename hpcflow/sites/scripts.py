@@ -20,7 +20,7 @@ from typing import Any
 import jinja2
 
 from hpcflow.errors import UserError, nearest
-from hpcflow.sites.containers import Job, around_command, around_worker
+from hpcflow.sites.containers import around_command, around_worker
 from hpcflow.sites.images import Known
 from hpcflow.sites.options import Words, directives, exclude, fill, option_words, resolve_options
 from hpcflow.sites.schema import Environment, Site, TaskClass
@@ -81,10 +81,10 @@ def render(site: Site, class_name: str, script: Script, campaign: Path | None = 
     shape = task_class.shape(script.request)
     queue = site.queue_of(task_class)
     options, _ = resolve_options(site, task_class, queue, shape)
-    words = option_words(site, task_class, queue, shape)
-    launcher = site.scheduler.worker_launcher
     if site.scheduler.kind == "slurm":
         exclude(options, script.excluded)
+    words = option_words(site, task_class, queue, shape)
+    launcher = site.scheduler.worker_launcher
     variables: dict[str, Any] = {
         "shell": site.shell,
         "directives": directives(options, site.scheduler.kind),
@@ -118,7 +118,7 @@ def _worker(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> 
         python = "python3" if wraps_worker else literal(script.interpreter)
     lines = []
     if container is not None and runtime is not None and wraps_worker:
-        lines += filter(None, [around_worker(runtime, container, _job(site, task_class, shape, script))])
+        lines.append(around_worker(runtime, container, shape.gpus, _shown(site, script)))
     lines += [
         f"{python} {literal(str(script.archive))} worker",
         f"--array {literal(str(script.array))}",
@@ -161,7 +161,7 @@ def _launch(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> 
     container, runtime = task_class.container, site.container
     wrap = ""
     if container is not None and runtime is not None and container.wraps == "command":
-        wrap = around_command(runtime, container, _job(site, task_class, shape, script))
+        wrap = around_command(runtime, container, shape.gpus, _shown(site, script))
     words: Words = {
         "cores": "{cores}",
         "cpu_list": "{cpu_list}",
@@ -180,8 +180,8 @@ def _launch(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> 
     return text.strip()
 
 
-def _job(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> Job:
-    """Return what a container must show and pass on: the campaign, the scratch directory, what the job sets."""
+def _shown(site: Site, script: Script) -> list[str]:
+    """Return the directories that every container must show: the campaign and the scratch directory."""
     campaign = str(script.campaign)
     shown = [literal(path) for path in dict.fromkeys([campaign, os.path.realpath(campaign)])]
     return shown + ([expanded(site.scratch)] if site.scratch else [])
