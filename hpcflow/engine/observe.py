@@ -158,8 +158,9 @@ def whole_job(element: str, clusters: tuple[str, ...]) -> str:
     """Id of a whole job as its submission would have told it, from that of an element; empty if it cannot be said."""
     if len(clusters) > 1:
         return ""  # any of them might have taken it
-    # Slurm: 12_3 of 12; PBS: 12[3].server of 12[].server; LSF: 12[3] of 12.
-    plain = re.sub(r"_\d+$|\[\d+\]$", "", re.sub(r"\[\d+\]\.", "[].", element))
+    # Slurm: 12_3 of 12; PBS: 12[3].server of 12[], 12.server of 12; LSF: 12[3] of 12.
+    plain = re.sub(r"^(\d+)(\[)?\d*\]?\.\S+$", lambda m: f"{m[1]}[]" if m[2] else m[1], element)
+    plain = re.sub(r"_\d+$|\[\d+\]$", "", plain)
     return ";".join([plain, *clusters]) if plain else ""
 
 

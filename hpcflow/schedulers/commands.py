@@ -30,8 +30,8 @@ QUERY_TIMEOUT = 120.0
 """Seconds for everything else. Some clients hang for ever while their server is away (LSF)."""
 
 _SLURM = ("SLURM_*", "SBATCH_*", "SQUEUE_*", "SACCT_*", "SALLOC_*", "SCANCEL_*", "SINFO_*", "SRUN_*")
-_OF_JOBS = (*_SLURM, "SCONTROL_*", "SPANK_*", "PBS_*", "LSB_*", "LS_*")
-_OF_THE_MACHINE = ("SLURM_CONF", "SLURM_CONF_SERVER", "PBS_CONF_FILE", "PBS_EXEC", "PBS_SERVER")
+_OF_JOBS = (*_SLURM, "SCONTROL_*", "SPANK_*", "PBS_*", "LSB_*", "LS_*", "BSUB_*")
+_OF_THE_MACHINE = ("SLURM_CONF", "SLURM_CONF_SERVER", "PBS_CONF_FILE", "PBS_EXEC", "PBS_SERVER", "PBS_DEFAULT")
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -1,27 +1,30 @@
-"""LSF: the commands. What they are told and what they say is in ``lsf_text``."""
+"""LSF: the commands. What they are told and what they say is in ``lsf_text`` and ``lsf_endings``."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
-from . import commands, lsf_text
+from . import commands, lsf_endings, lsf_text
 from .base import Element, Ending, Limits, SchedulerError, Submission
-from .targets import cancel_targets
+from .clients import Clients, submitted
+
+_OUR_OWN = {
+    # Ask once. Else clients wait for ever while the daemons are away, and bsub does where too many jobs of this user
+    # wait (lsb.params, MAX_PEND_JOBS): a tick would rather hear that there is no room now.
+    "LSB_NTRIES": "1",
+}
 
 
-class LSF:
+class LSF(Clients):
     """Jobs through bsub, bjobs, bhist and bkill.
-
-    While its daemons are away, LSF's clients wait for ever: the time-outs end them.
 
     Parameters
     ----------
     environment
-        Variables for the commands, such as LSF_ENVDIR.
+        Variables for the programs, such as LSF_ENVDIR.
     submit_timeout, query_timeout
-        Seconds after which a command that does not answer is ended.
+        Seconds after which a program that does not answer is ended.
     """
 
     def __init__(
@@ -31,14 +34,13 @@ class LSF:
         submit_timeout: float = commands.SUBMIT_TIMEOUT,
         query_timeout: float = commands.QUERY_TIMEOUT,
     ) -> None:
-        self.submit_timeout = submit_timeout
-        self.query_timeout = query_timeout
-        self._environment = dict(environment or {})
+        own = {**_OUR_OWN, **(environment or {})}
+        super().__init__(environment=own, submit_timeout=submit_timeout, query_timeout=query_timeout)
         self._fields = True
         self._largest: int | None = None
 
     def submit(self, submission: Submission) -> str:
-        """Run bsub once, with the script as its input, and return the id that it reported."""
+        """Run bsub, with the script as its input, and return the id that it reported."""
         if submission.width > 1:
             if self._largest is None:
                 self._largest = self.limits().array or 1000
@@ -50,17 +52,15 @@ class LSF:
             script = submission.script.read_text(encoding="utf-8", errors="surrogateescape")
         except OSError as error:
             raise SchedulerError("permanent", f"cannot read {submission.script}: {error}") from error
-        arguments = lsf_text.submit_arguments(submission, time.time())
+        command = ["bsub", *lsf_text.submit_arguments(submission, time.time())]
         directory = commands.submit_directory(submission)
-        reply = self._run(["bsub", *arguments], timeout=self.submit_timeout, cwd=directory, input=script)
-        identity = lsf_text.job_id(reply.stdout)
-        if reply.exit_code == 0 and identity is not None:
-            return identity
-        if reply.timed_out or reply.exit_code <= 0:
-            raise commands.failure("unclear", reply)
-        raise commands.failure(lsf_text.submit_error(reply.said), reply)
+        reply = self._submit(command, directory, input=script)
+        if lsf_text.requirement_refused(reply.said) and (plain := lsf_text.without_units(script)) != script:
+            # Nothing happened. Before 10.1.0.2 memory is a bare number, of MB.
+            reply = self._submit(command, directory, input=plain)
+        return submitted(reply, lsf_text.job_id(reply.stdout), lsf_text.submit_error)
 
-    def listing(self) -> list[Element]:
+    def _list(self) -> list[Element]:
         """Run bjobs once for everything of this user, finished jobs included as long as LSF has them."""
         reply = self._run(["bjobs", *lsf_text.listing_arguments()])
         # Exit codes differ between versions and for an empty queue: the text decides.
@@ -72,37 +72,44 @@ class LSF:
             raise commands.failure("transient", reply, str(error)) from error
 
     def endings(self, elements: Iterable[Element]) -> Mapping[tuple[str, int | None], Ending]:
-        """Run bjobs once; and bhist once more for elements that LSF has forgotten by now."""
-        asked = list(elements)
+        """Run bjobs once; and bhist once more for elements that LSF has forgotten by now.
+
+        A submission that was not answered needs no question here: the listing shows ended jobs as well.
+        """
+        asked = [e for e in elements if e.job]
         if not asked:
             return {}
         jobs = [e.job for e in asked]
         if self._fields:
-            reply = self._run(["bjobs", *lsf_text.accounting_arguments(jobs)])
-            self._fields = not lsf_text.fields_refused(reply.said)
+            reply = self._run(["bjobs", *lsf_endings.accounting_arguments(jobs)])
+            self._fields = not lsf_endings.fields_refused(reply.said)
         if self._fields:
-            found = lsf_text.accounting(reply.stdout, asked)
+            found = lsf_endings.accounting(reply.stdout, asked)
         else:
-            reply = self._run(["bjobs", "-a", *lsf_text.long_arguments(jobs)])
-            found = lsf_text.long_accounting(reply.stdout, asked)
-        if reply.timed_out or reply.exit_code < 0:
+            reply = self._run(["bjobs", "-a", *lsf_endings.long_arguments(jobs)])
+            found = lsf_endings.long_accounting(reply.stdout, asked)
+        if reply.timed_out or reply.exit_code < 0 or lsf_text.unreachable(reply.stderr):
             raise commands.failure("transient", reply)
         forgotten = [e for e in asked if (e.job, e.index) not in found]
         if forgotten:
-            reply = self._run(["bhist", *lsf_text.long_arguments(e.job for e in forgotten)])
-            if reply.timed_out or reply.exit_code < 0:
+            reply = self._run(["bhist", *lsf_endings.history_arguments(e.job for e in forgotten)])
+            failed = reply.timed_out or reply.exit_code < 0 or lsf_text.unreachable(reply.stderr)
+            if failed and not found:
                 raise commands.failure("transient", reply)
-            found |= lsf_text.long_accounting(reply.stdout, forgotten)
+            found |= lsf_endings.long_accounting(reply.stdout, forgotten)
         return found
 
     def cancel(self, elements: Iterable[Element]) -> None:
-        """Look once, then run bkill for what is still there under the same id and name."""
+        """Run bkill for what is there under the same id and name."""
         asked = list(elements)
         whole = {e.job for e in asked if e.index is None}
-        for job, found in cancel_targets(asked, self.listing()).items():
+        failed: list[SchedulerError] = []
+        for job, found in self._targets(asked).items():
             reply = self._run(["bkill", lsf_text.cancel_argument(job, found, whole=job in whole)])
             if reply.timed_out or reply.exit_code < 0 or lsf_text.kill_error(reply.stderr, reply.stdout):
-                raise commands.failure("transient", reply)
+                failed.append(commands.failure("transient", reply))  # and the others are still asked to end
+        if failed:
+            raise failed[0]
 
     def limits(self) -> Limits:
         """Read the batch system's parameters."""
@@ -110,18 +117,3 @@ class LSF:
         if reply.exit_code != 0:
             raise commands.failure("transient", reply)
         return lsf_text.limits(reply.stdout)
-
-    def visible(self, host: str, pid: int, start: int) -> bool | None:
-        """Workers are on other machines."""
-        return None
-
-    def _run(
-        self,
-        command: Sequence[str],
-        *,
-        timeout: float | None = None,
-        cwd: Path | None = None,
-        input: str | None = None,
-    ) -> commands.Reply:
-        environment = commands.environment(self._environment)
-        return commands.run(command, timeout=timeout or self.query_timeout, env=environment, cwd=cwd, input=input)

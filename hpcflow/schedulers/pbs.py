@@ -1,40 +1,21 @@
-"""PBS Pro and OpenPBS: the commands. What they are told and what they say is in ``pbs_text``."""
+"""PBS Pro and OpenPBS: the commands. What they are told and what they say is in ``pbs_text`` and ``pbs_endings``."""
 
 from __future__ import annotations
 
 import os
 import pwd
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
-from . import commands, pbs_text
-from .base import Element, Ending, Limits, Submission
-from .targets import cancel_targets
+from . import commands, pbs_endings, pbs_text
+from .base import Cause, Element, Ending, Limits, SchedulerError, Submission
+from .clients import Clients, submitted
 
 
-class PBS:
-    """Jobs through qsub, qstat and qdel.
+class PBS(Clients):
+    """Jobs through qsub, qstat, qselect and qdel."""
 
-    Parameters
-    ----------
-    environment
-        Variables for the commands, such as PBS_CONF_FILE.
-    submit_timeout, query_timeout
-        Seconds after which a command that does not answer is ended.
-    """
-
-    def __init__(
-        self,
-        *,
-        environment: Mapping[str, str] | None = None,
-        submit_timeout: float = commands.SUBMIT_TIMEOUT,
-        query_timeout: float = commands.QUERY_TIMEOUT,
-    ) -> None:
-        self.submit_timeout = submit_timeout
-        self.query_timeout = query_timeout
-        self._environment = dict(environment or {})
-        self._history = True
+    _history = True
 
     def submit(self, submission: Submission) -> str:
         """Run qsub and return the id that it printed.
@@ -45,17 +26,22 @@ class PBS:
         reply = self._qsub(submission, submission.width, throttle=True)
         if submission.throttle and submission.width > 1 and pbs_text.throttle_refused(reply.stderr):
             reply = self._qsub(submission, min(submission.width, submission.throttle), throttle=False)
-        identity = pbs_text.job_id(reply.stdout)
-        if reply.exit_code == 0 and identity is not None:
-            return identity
-        if reply.timed_out or reply.exit_code <= 0:
-            raise commands.failure("unclear", reply)
-        raise commands.failure(pbs_text.submit_error(reply.said), reply)
+        return submitted(reply, pbs_text.job_id(reply.stdout), pbs_text.submit_error)
 
-    def listing(self) -> list[Element]:
-        """Run qstat once for everything of this user that has not finished."""
-        reply = self._run(["qstat", *pbs_text.listing_arguments(_user())])
-        if reply.exit_code != 0 or reply.stderr.strip():
+    def _list(self) -> list[Element]:
+        """Run qstat for everything of this user that has not finished; again for arrays that may be held."""
+        elements = self._table(pbs_text.listing_arguments(_user()))
+        if not pbs_text.may_be_held(elements):
+            return elements
+        try:
+            arrays = self._table(pbs_text.array_arguments(_user()))
+        except SchedulerError:
+            return elements  # nothing but why they wait is missing
+        return pbs_text.with_held(elements, arrays)
+
+    def _table(self, arguments: list[str]) -> list[Element]:
+        reply = self._run(["qstat", *arguments])
+        if reply.exit_code != 0 or pbs_text.complains(reply.stderr):
             raise commands.failure("transient", reply)
         try:
             return pbs_text.listing(reply.stdout)
@@ -64,27 +50,43 @@ class PBS:
 
     def endings(self, elements: Iterable[Element]) -> Mapping[tuple[str, int | None], Ending]:
         """Run qstat once with history. Most servers keep none: then nothing is known."""
-        asked = list(elements)
-        if not asked or not self._history:
+        everything = list(elements)
+        found: dict[tuple[str, int | None], Ending] = {}
+        asked = [e for e in everything if e.job]
+        if asked and self._history:
+            reply = self._run(["qstat", *pbs_endings.accounting_arguments(e.job for e in asked)])
+            self._history = not pbs_endings.no_history(reply.stderr)
+            # An id that is not known gives an error code, and the others are printed all the same.
+            if reply.timed_out or reply.exit_code < 0 or pbs_text.unreachable(reply.stderr):
+                raise commands.failure("transient", reply)
+            found |= pbs_endings.accounting(reply.stdout, asked)
+        for name in sorted({e.name for e in everything if not e.job}):
+            found |= self._sought(name)
+        return found
+
+    def _sought(self, name: str) -> dict[tuple[str, int | None], Ending]:
+        """Look for a submission that was not answered among jobs that have ended."""
+        if not self._history:
             return {}
-        reply = self._run(["qstat", *pbs_text.accounting_arguments(e.job for e in asked)])
-        if pbs_text.no_history(reply.stderr):
-            self._history = False
-            return {}
-        # An id that is not known gives an error code, and the others are printed all the same.
-        if reply.timed_out or reply.exit_code < 0 or pbs_text.unreachable(reply.stderr):
+        reply = self._run(["qselect", *pbs_endings.search_arguments(_user(), name)])
+        self._history = not pbs_endings.no_history(reply.stderr)
+        if self._history and (reply.timed_out or reply.exit_code != 0):
             raise commands.failure("transient", reply)
-        return pbs_text.accounting(reply.stdout, asked)
+        identity = pbs_text.job_id(reply.stdout)
+        return {} if identity is None else {(name, None): Ending(Cause.UNKNOWN, "", job=identity)}
 
     def cancel(self, elements: Iterable[Element]) -> None:
-        """Look once, then run qdel for what is still there under the same id and name."""
+        """Run qdel for what is there under the same id and name."""
         asked = list(elements)
         whole = {e.job for e in asked if e.index is None}
-        for job, found in cancel_targets(asked, self.listing()).items():
+        failed: list[SchedulerError] = []
+        for job, found in self._targets(asked).items():
             for identity in pbs_text.cancel_ids(job, found, whole=job in whole):
                 reply = self._run(["qdel", identity])
                 if reply.timed_out or reply.exit_code < 0 or pbs_text.delete_error(reply.stderr):
-                    raise commands.failure("transient", reply)
+                    failed.append(commands.failure("transient", reply))  # and the others are still asked to end
+        if failed:
+            raise failed[0]
 
     def limits(self) -> Limits:
         """Read the server's attributes."""
@@ -93,18 +95,9 @@ class PBS:
             raise commands.failure("transient", reply)
         return pbs_text.limits(reply.stdout, _user())
 
-    def visible(self, host: str, pid: int, start: int) -> bool | None:
-        """Workers are on other machines."""
-        return None
-
     def _qsub(self, submission: Submission, width: int, *, throttle: bool) -> commands.Reply:
         arguments = pbs_text.submit_arguments(submission, width, throttle=throttle, now=time.time())
-        directory = commands.submit_directory(submission)
-        return self._run(["qsub", *arguments], timeout=self.submit_timeout, cwd=directory)
-
-    def _run(self, command: Sequence[str], *, timeout: float | None = None, cwd: Path | None = None) -> commands.Reply:
-        environment = commands.environment(self._environment)
-        return commands.run(command, timeout=timeout or self.query_timeout, env=environment, cwd=cwd)
+        return self._submit(["qsub", *arguments], commands.submit_directory(submission))
 
 
 def _user() -> str:

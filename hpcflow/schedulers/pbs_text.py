@@ -1,9 +1,7 @@
-"""PBS Pro and OpenPBS in text: command lines and what its programs print. Pure functions on values.
+"""PBS Pro and OpenPBS in text: submitting, listing, cancelling. Pure functions on values.
 
-Measured on OpenPBS 23.06.06 and the development version of April 2026 unless a comment says
-otherwise. JSON is not used: in 23.06 it can be invalid (a job called ``nan``, UTF-8 in a
-variable) and the development version prints only the first of several jobs. The ``dsv`` format
-has neither problem.
+Measured on OpenPBS 23.06.06 and the development version of April 2026, or read in its source
+where a comment says so. How jobs ended is in ``pbs_endings``.
 """
 
 from __future__ import annotations
@@ -11,10 +9,11 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import replace
 
 from . import indices
-from .base import Cause, Element, Ending, Limits, State, Submission
+from .base import Element, Limits, State, Submission
 
 _STATES = {
     "Q": State.QUEUED,
@@ -29,20 +28,23 @@ _STATES = {
     "X": State.ENDED,
     "F": State.ENDED,
 }
-_NEVER = re.compile(r"Can Never Run|held|hold", re.IGNORECASE)
+_NEVER = re.compile(r"Can Never Run|\bheld\b", re.IGNORECASE)
 
 _JOB_ID = re.compile(r"(\d+(?:\[\])?)(?:\.\S+)?")
-_ELEMENT_ID = re.compile(r"(\d+)(?:\[(\d*)\])?(?:\.\S*)?")
+ELEMENT_ID = re.compile(r"(\d+)(?:\[(\d*)\])?(?:\.\S*)?")
 _COLUMNS = re.compile(r"-+(?: +-+){9,}")
 
-_UNCLEAR = re.compile(r"timed? ?out|End of File|Premature end|Protocol|Connection reset|15031|15033")
+# Texts of the errors: src/lib/Liblog/pbs_messages.c.
+_UNCLEAR = re.compile(
+    r"timed? ?out|End of File|Premature end|protocol|Connection reset|internal error|System error|15031", re.IGNORECASE
+)
 _TRANSIENT = re.compile(
     r"cannot connect|Connection refused|shutting down|No Permission to connect|Resource temporarily"
+    r"|No free connections|connection table full|Queue is not enabled|(Invalid|Expired) credential|Failed to save",
+    re.IGNORECASE,
 )
-_LIMIT = re.compile(r"would exceed|Maximum number of jobs|per-user limit|exceeds? .*limit on (number of )?jobs", re.I)
-
-_NOT_STARTED = range(-20, 0)  # PBS could not start it: a node's fault, or nobody's
-_WALLTIME, _CPU_TIME, _MEMORY, _VIRTUAL_MEMORY = -29, -28, -27, -26
+# "exceed limit on resource" is about what all jobs of a user ask for together.
+_LIMIT = re.compile(r"would exceed|Maximum number of jobs|per-user limit", re.IGNORECASE)
 
 
 def submit_arguments(submission: Submission, width: int, *, throttle: bool, now: float) -> list[str]:
@@ -91,9 +93,47 @@ def throttle_refused(text: str) -> bool:
 
 
 def listing_arguments(user: str) -> list[str]:
-    """Return the arguments of qstat for everything of one user, one line per element."""
+    """Return the arguments of qstat for everything of one user, one line per element.
+
+    Finished elements of arrays that go on are among them, the arrays themselves are not: with
+    ``-u`` the server selects, and selects elements instead (src/server/req_select.c).
+    """
     # -w: wide columns; -s: with the scheduler's comment, without which -w is refused by some.
     return ["-t", "-w", "-s", "-u", user]
+
+
+def array_arguments(user: str) -> list[str]:
+    """Return the arguments of qstat for the arrays of one user, without their elements."""
+    return ["-J", "-w", "-s", "-u", user]
+
+
+def may_be_held(elements: Iterable[Element]) -> bool:
+    """Whether an array among these may be held, which the state of its elements never says.
+
+    All of it waits then, and the scheduler has not said why.
+    """
+    doubtful: dict[str, bool] = {}
+    for element in elements:
+        if element.index is not None:
+            waits = element.state is State.QUEUED and not element.reason
+            doubtful[element.job] = doubtful.get(element.job, True) and waits
+    return any(doubtful.values())
+
+
+def with_held(elements: Iterable[Element], arrays: Iterable[Element]) -> list[Element]:
+    """Return the elements, queued ones as held where their array is."""
+    held = {(array.job, array.name): array for array in arrays if array.state is State.HELD}
+    return [
+        replace(element, state=State.HELD, native="H", reason=held[element.job, element.name].reason)
+        if element.state is State.QUEUED and (element.job, element.name) in held
+        else element
+        for element in elements
+    ]
+
+
+def complains(stderr: str) -> bool:
+    """Whether qstat itself said something, and not only a banner of the site."""
+    return any(line.startswith(("qstat:", "usage:", "pbs_iff:")) for line in stderr.splitlines()) or unreachable(stderr)
 
 
 def listing(stdout: str) -> list[Element]:
@@ -122,7 +162,7 @@ def listing(stdout: str) -> list[Element]:
 
 def _element(line: str, columns: list[slice]) -> Element:
     identity, name = line[columns[0]].strip(), line[columns[3]].strip()
-    match = _ELEMENT_ID.fullmatch(identity)
+    match = ELEMENT_ID.fullmatch(identity)
     rest = line[columns[4].start :].split()  # session, nodes, tasks, memory, time, state, time
     if match is None or len(rest) < 6 or len(rest[5]) != 1:
         raise ValueError(f"a row is cut or unknown: {line!r}")
@@ -135,107 +175,7 @@ def _commented(element: Element, comment: str) -> Element:
     state = element.state
     if state is State.QUEUED and _NEVER.search(comment):
         state = State.HELD
-    waits = state in (State.QUEUED, State.HELD)
-    return Element(element.job, element.index, element.name, state, element.native, comment if waits else "")
-
-
-def accounting_arguments(jobs: Iterable[str]) -> list[str]:
-    """Return the arguments of qstat for whole jobs with all their elements, finished ones included."""
-    return ["-x", "-t", "-f", "-F", "dsv", *sorted(set(jobs))]
-
-
-def accounting(stdout: str, elements: Iterable[Element]) -> dict[tuple[str, int | None], Ending]:
-    """Return what a reply in ``dsv`` format says of elements that have ended.
-
-    A record that the server made up (an element that was deleted while it waited, or is no
-    longer stored) carries the exit status of its array; it has no ``array_index``, and says
-    nothing. Deleting an array even turns the records of elements that had ended well into such.
-    """
-    wanted = {(e.job, e.index): e for e in elements}
-    found: dict[tuple[str, int | None], Ending] = {}
-    for line in stdout.splitlines():
-        fields = _fields(line)
-        match = _ELEMENT_ID.fullmatch(fields.get("Job Id", ""))
-        if match is None or fields.get("job_state") not in ("E", "X", "F"):
-            continue
-        key = (match[1], None) if match[2] is None else (f"{match[1]}[]", int(match[2] or -1))
-        # (the array itself has an id without an index: of it nobody asked)
-        element = wanted.get(key)
-        if element is None or element.name != fields.get("Job_Name"):
-            continue
-        if key[1] is None or "array_index" in fields:
-            found[key] = _ending(fields)
-    return found
-
-
-def _fields(line: str) -> dict[str, str]:
-    parts = re.split(r"(?<!\\)\|", line.replace("Job Id: ", "Job Id=", 1))
-    pairs = (part.split("=", 1) for part in parts if "=" in part)
-    return {name.strip(): value.replace("\\|", "|") for name, value in pairs}
-
-
-def _ending(fields: Mapping[str, str]) -> Ending:
-    comment = fields.get("comment", "")
-    status = int(fields["Exit_status"]) if re.fullmatch(r"-?\d+", fields.get("Exit_status", "")) else None
-    deleted = fields.get("substate") == "91" or "terminated by" in comment
-    cause = Cause.FAILED
-    signal = None
-    if status is None:
-        # It never ran: deleted while it waited, or what it depended on failed.
-        cause = Cause.CANCELLED
-    elif status == 0:
-        cause = Cause.COMPLETED
-    elif status == _WALLTIME or "exceeded resource walltime" in comment:
-        cause = Cause.WALLTIME
-    elif status in (_MEMORY, _VIRTUAL_MEMORY) or re.search(r"exceeded resource v?mem", comment):
-        cause = Cause.OOM
-    elif status == _CPU_TIME:
-        cause = Cause.FAILED
-    elif deleted:
-        cause = Cause.CANCELLED
-    elif status in _NOT_STARTED:
-        cause = Cause.NODE
-    elif status > 256 and _used_up(fields):
-        cause = Cause.WALLTIME  # before version 22.05 nothing else says so
-    if status is not None and status > 128:
-        signal = status - 256 if status > 256 else status - 128
-        signal = signal if signal < 65 else None
-    return Ending(
-        cause=cause,
-        native=" ".join(part for part in (fields["job_state"], fields.get("substate", ""), comment) if part),
-        exit_code=status if status is not None and 0 <= status <= 255 else None,
-        signal=signal,
-        nodes=fields.get("exec_host", ""),
-        start=_time(fields.get("stime")),
-        end=_time(fields.get("obittime") or fields.get("mtime")),
-    )
-
-
-def _used_up(fields: Mapping[str, str]) -> bool:
-    used, wanted = fields.get("resources_used.walltime"), fields.get("Resource_List.walltime")
-    return bool(used and wanted) and seconds(used or "") >= seconds(wanted or "") > 0
-
-
-def seconds(text: str) -> int:
-    """Return the seconds in ``HH:MM:SS``, ``MM:SS`` or ``SS``; 0 if it is none of them."""
-    if not re.fullmatch(r"\d+(:\d+){0,2}", text):
-        return 0
-    total = 0
-    for part in text.split(":"):
-        total = 60 * total + int(part)
-    return total
-
-
-def _time(text: str | None) -> float | None:
-    try:
-        return time.mktime(time.strptime(text or "", "%a %b %d %H:%M:%S %Y"))  # local, without a zone
-    except ValueError:
-        return None
-
-
-def no_history(stderr: str) -> bool:
-    """Whether the server keeps no finished jobs (the default)."""
-    return "not configured to maintain job history" in stderr
+    return replace(element, state=state, reason=comment if state in (State.QUEUED, State.HELD) else "")
 
 
 def unreachable(stderr: str) -> bool:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import os
 import pwd
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from . import commands, indices, slurm_text
 from .base import Element, Ending, Limits, SchedulerError, Submission
-from .targets import cancel_targets
+from .clients import Clients, submitted
 
 _OUR_OWN = {
     "SLURM_BITSTR_LEN": "0",  # index lists in full: by default they are cut at 64 characters
     "SLURM_TIME_FORMAT": "%s",  # seconds since the epoch
 }
 _NO_ACCOUNTING = ("accounting storage is disabled", "Only 'accounting_storage/slurmdbd'")
-_FRESH = 10.0
-"""Seconds for which a listing is good enough to cancel by."""
 _WINDOWS = ("now-30days", "now-2days")  # some sites bound how far back one may ask
 
 
-class Slurm:
+class Slurm(Clients):
     """Jobs through sbatch, squeue, sacct and scancel.
 
     Parameters
@@ -47,39 +43,28 @@ class Slurm:
         submit_timeout: float = commands.SUBMIT_TIMEOUT,
         query_timeout: float = commands.QUERY_TIMEOUT,
     ) -> None:
+        super().__init__(
+            environment={**_OUR_OWN, **(environment or {})}, submit_timeout=submit_timeout, query_timeout=query_timeout
+        )
         self.clusters = tuple(clusters)
         self.account = account
-        self.submit_timeout = submit_timeout
-        self.query_timeout = query_timeout
-        self._environment = {**_OUR_OWN, **(environment or {})}
         self._accounting = True
-        self._listed: list[Element] = []
-        self._listed_at = -math.inf
 
     def submit(self, submission: Submission) -> str:
         """Run sbatch once and return the id that it printed, and no other."""
         arguments = slurm_text.submit_arguments(submission, self.clusters, time.time())
-        directory = commands.submit_directory(submission)
-        self._listed_at = -math.inf  # it does not show what is submitted now
-        reply = self._run(["sbatch", *arguments], timeout=self.submit_timeout, cwd=directory)
-        identity = slurm_text.job_id(reply.stdout, self.clusters)
-        if reply.exit_code == 0 and identity is not None:
-            return identity
-        if reply.timed_out or reply.exit_code <= 0:
-            raise commands.failure("unclear", reply)
-        raise commands.failure(slurm_text.submit_error(reply.said), reply)
+        reply = self._submit(["sbatch", *arguments], commands.submit_directory(submission))
+        return submitted(reply, slurm_text.job_id(reply.stdout, self.clusters), slurm_text.submit_error)
 
-    def listing(self) -> list[Element]:
+    def _list(self) -> list[Element]:
         """Run squeue once for everything of this user, finished jobs included as long as it has them."""
         reply = self._run(["squeue", *slurm_text.listing_arguments(os.getuid(), self.clusters)])
         if reply.exit_code != 0 or "error:" in reply.stderr:
             raise commands.failure("transient", reply)
         try:
-            self._listed = slurm_text.listing(reply.stdout, self.clusters)
+            return slurm_text.listing(reply.stdout, self.clusters)
         except ValueError as error:
             raise commands.failure("transient", reply, str(error)) from error
-        self._listed_at = time.monotonic()
-        return list(self._listed)
 
     def endings(self, elements: Iterable[Element]) -> Mapping[tuple[str, int | None], Ending]:
         """Run sacct once. Where there is no accounting, only what the last listing showed is known."""
@@ -117,10 +102,8 @@ class Slurm:
         """
         asked = list(elements)
         whole = {(e.job, e.name) for e in asked if e.index is None}
-        if time.monotonic() - self._listed_at > _FRESH:
-            self.listing()
         failed: list[SchedulerError] = []
-        for job, found in cancel_targets(asked, self._listed).items():
+        for job, found in self._targets(asked).items():
             number, _, cluster = job.partition(";")
             command = ["scancel", f"--clusters={cluster}"] if cluster else ["scancel"]
             if (job, found[0].name) in whole:
@@ -154,14 +137,6 @@ class Slurm:
             return Limits(array=array)  # no sacctmgr here: sbatch will say when there is no room
         known = slurm_text.user_limits(associations.stdout, qualities.stdout, self.account)
         return Limits(submit=known.submit, running=known.running, array=array)
-
-    def visible(self, host: str, pid: int, start: int) -> bool | None:
-        """Workers are on other machines."""
-        return None
-
-    def _run(self, command: Sequence[str], *, timeout: float | None = None, cwd: Path | None = None) -> commands.Reply:
-        environment = commands.environment(self._environment)
-        return commands.run(command, timeout=timeout or self.query_timeout, env=environment, cwd=cwd)
 
     def _of_cluster(self) -> list[str]:
         return [f"--clusters={self.clusters[0]}"] if self.clusters else []

@@ -109,7 +109,7 @@ def usual_options(kind: str, shape: Shape) -> Options:
             "P": "{account}",
             "q": "{queue}",
             "n": "{total_cpus}",
-            "R": ["span[ptile={node_cpus}]" if spread else "span[hosts=1]", "rusage[mem={core_memory}MB]"],
+            "R": _requirement(shape),
             "gpu": "num={gpus}",
             "x": "" if shape.exclusive else None,
             "W": "{walltime}",
@@ -129,6 +129,12 @@ def _chunk(shape: Shape) -> str:
     gpus = ":ngpus={gpus}" if shape.gpus else ""
     memory = ":mem={memory}mb" if shape.memory else ""
     return "{nodes}:ncpus={node_cpus}:mpiprocs={tasks}" + gpus + memory
+
+
+def _requirement(shape: Shape) -> str:
+    # One text: older versions and volclava take -R only once.
+    memory = "rusage[mem={core_memory}MB] " if shape.memory and shape.slots else ""
+    return memory + ("span[ptile={node_cpus}]" if shape.nodes > 1 else "span[hosts=1]")
 
 
 def option_words(site: Site, task_class: TaskClass, queue: Queue, shape: Shape) -> Words:

@@ -51,6 +51,7 @@ class Jobs:
     def __init__(self, scheduler: Scheduler, directory: Path) -> None:
         self.scheduler = scheduler
         self.directory = directory
+        self._submitted: list[tuple[str, str]] = []
 
     def submit(self, *lines: str, **keys: object) -> tuple[str, str]:
         """Return id and name."""
@@ -58,7 +59,12 @@ class Jobs:
         script = self.directory / f"{name}.sh"
         script.write_text("\n".join(["#!/bin/bash", *lines, ""]))
         keys = {"width": 1, "log": self.directory / "log", **keys}
-        return self.scheduler.submit(Submission(script=script, name=name, **keys)), name  # type: ignore[arg-type]
+        self._submitted.append((self.scheduler.submit(Submission(script=script, name=name, **keys)), name))  # type: ignore[arg-type]
+        return self._submitted[-1]
+
+    def end(self) -> None:
+        """Cancel everything that was submitted."""
+        self.scheduler.cancel([Element(job, None, name, State.UNKNOWN, "") for job, name in self._submitted])
 
     def states(self, name: str) -> dict[int | None, State]:
         """Return the states of the elements of that name."""

@@ -1,8 +1,7 @@
-"""The LSF back end against stand-ins for bsub, bjobs, bhist and bkill that run the scripts."""
+"""What the LSF back end does beyond the contract, with stand-ins for its programs that run the scripts."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,52 +20,11 @@ def jobs(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Jobs]:
     end_keepers(tmp_path)
 
 
-def log(jobs: Jobs, name: str) -> str:
-    path = jobs.directory / "log" / f"{name}.out"
-    return path.read_text() if path.exists() else ""
-
-
-def test_width_one_is_a_plain_job(jobs: Jobs) -> None:
-    job, name = jobs.submit("echo plain")
-    until(lambda: log(jobs, name))
-    assert job.isdecimal()
-    jobs.wait(name, State.ENDED)
-    assert set(jobs.states(name)) == {None}
-
-
-def test_elements_are_counted_from_zero(jobs: Jobs) -> None:
-    _, name = jobs.submit("echo index $LSB_JOBINDEX", width=3)
-    jobs.wait(name, State.ENDED, State.ENDED, State.ENDED)
-    assert sorted(log(jobs, name).splitlines()) == ["index 1", "index 2", "index 3"]
-    assert set(jobs.states(name)) == {0, 1, 2}
-
-
-def test_the_script_reaches_bsub_with_its_directives(jobs: Jobs) -> None:
-    with pytest.raises(SchedulerError, match="No such queue") as caught:
-        jobs.submit("#BSUB -q nowhere", "true")
-    assert caught.value.kind == "permanent"
-
-
-def test_throttle_bounds_what_runs(jobs: Jobs) -> None:
-    _, name = jobs.submit("sleep 60", width=3, throttle=1)
-    until(lambda: sorted(jobs.states(name).values()) == [State.QUEUED, State.QUEUED, State.RUNNING])
-
-
 def test_an_array_larger_than_lsf_takes_is_refused_before_it_becomes_one_job(jobs: Jobs) -> None:
     with pytest.raises(SchedulerError, match="1000") as caught:
         jobs.submit("true", width=1001)
     assert caught.value.kind == "permanent"
     assert jobs.scheduler.listing() == []
-
-
-def test_exit_codes_are_found(jobs: Jobs) -> None:
-    job, name = jobs.submit("exit $((LSB_JOBINDEX - 1))", width=2)
-    jobs.wait(name, State.ENDED, State.ENDED)
-    well, badly = jobs.ending(job, name, 0), jobs.ending(job, name, 1)
-    assert well is not None
-    assert badly is not None
-    assert (well.cause, well.exit_code) == (Cause.COMPLETED, 0)
-    assert (badly.cause, badly.exit_code) == (Cause.FAILED, 1)
 
 
 def test_what_lsf_has_forgotten_stands_in_its_history(tmp_path: Path) -> None:
@@ -80,35 +38,11 @@ def test_what_lsf_has_forgotten_stands_in_its_history(tmp_path: Path) -> None:
     end_keepers(tmp_path)
 
 
-def test_cancel_of_one_element_leaves_the_others(jobs: Jobs) -> None:
-    job, name = jobs.submit("sleep 60", width=3)
-    jobs.wait(name, State.RUNNING, State.RUNNING, State.RUNNING)
-    jobs.scheduler.cancel([Element(job, 1, name, State.RUNNING, "")])
-    jobs.wait(name, State.RUNNING, State.ENDED, State.RUNNING)
-    ending = jobs.ending(job, name, 1)
-    assert ending is not None
-    assert ending.cause is Cause.CANCELLED
-
-
 def test_cancel_of_a_whole_array_of_which_some_has_ended(jobs: Jobs) -> None:
     job, name = jobs.submit('[ "$LSB_JOBINDEX" = 1 ] || sleep 60', width=3)
     jobs.wait(name, State.ENDED, State.RUNNING, State.RUNNING)
     jobs.scheduler.cancel([Element(job, None, name, State.RUNNING, "")])
     jobs.wait(name, State.ENDED, State.ENDED, State.ENDED)
-
-
-def test_cancel_needs_id_and_name_to_agree(jobs: Jobs) -> None:
-    job, name = jobs.submit("sleep 60")
-    jobs.wait(name, State.RUNNING)
-    jobs.scheduler.cancel([Element(job, None, "lost", State.RUNNING, "")])
-    time.sleep(0.5)
-    jobs.wait(name, State.RUNNING)
-
-
-def test_a_job_may_wait_for_its_time(jobs: Jobs) -> None:
-    _, name = jobs.submit("echo started", not_before=time.time() + 3600)
-    jobs.wait(name, State.QUEUED)
-    assert log(jobs, name) == ""
 
 
 def test_clients_that_hang_are_ended(tmp_path: Path) -> None:
@@ -140,3 +74,48 @@ def test_a_script_that_cannot_be_read_is_permanent(programs: Programs, tmp_path:
     with pytest.raises(SchedulerError, match=r"job\.sh") as caught:
         LSF(environment=programs.environment).submit(Submission(tmp_path / "job.sh", "hf", 1))
     assert caught.value.kind == "permanent"
+
+
+def test_an_array_that_silently_became_one_plain_job_is_known_with_all_its_elements(tmp_path: Path) -> None:
+    jobs = Jobs(LSF(environment=environment(tmp_path, largest="2")), tmp_path)
+    job, name = jobs.submit("exit 3", width=3)
+    until(lambda: jobs.states(name) == {None: State.ENDED})
+    ending = jobs.ending(job, name, 1)
+    assert ending is not None
+    assert (ending.cause, ending.exit_code) == (Cause.FAILED, 3)
+
+
+def test_a_version_without_units_gets_memory_in_bare_numbers(jobs: Jobs) -> None:
+    _, name = jobs.submit('#BSUB -R "rusage[mem=100MB] span[hosts=1]"', "true")
+    jobs.wait(name, State.ENDED)
+
+
+def test_the_run_limit_is_a_walltime(tmp_path: Path) -> None:
+    jobs = Jobs(LSF(environment=environment(tmp_path, minute="1")), tmp_path)
+    job, name = jobs.submit("#BSUB -W 00:01", "sleep 60")
+    jobs.wait(name, State.ENDED)
+    ending = jobs.ending(job, name)
+    assert ending is not None
+    assert (ending.cause, ending.exit_code) == (Cause.WALLTIME, 140)
+    end_keepers(tmp_path)
+
+
+def test_too_many_waiting_jobs_are_a_limit_and_nobody_waits_for_room(tmp_path: Path) -> None:
+    jobs = Jobs(LSF(environment=environment(tmp_path, most="0")), tmp_path)
+    with pytest.raises(SchedulerError, match="threshold") as caught:
+        jobs.submit("true")
+    assert caught.value.kind == "limit"
+
+
+def test_daemons_that_are_away_explain_nothing(programs: Programs) -> None:
+    programs.says("bjobs", "", "Cannot connect to LSF. Please wait ...\n", 255)
+    with pytest.raises(SchedulerError) as caught:
+        LSF(environment=programs.environment).endings([Element("1", None, "a", State.UNKNOWN, "")])
+    assert caught.value.transient
+
+
+def test_a_history_that_fails_does_not_hide_what_is_known(programs: Programs) -> None:
+    programs.says("bjobs", "1|0|EXIT|3|-|vm|x|y|a\n")
+    programs.says("bhist", "", "LSF is down\n", 255)
+    asked = [Element(job, None, "a", State.UNKNOWN, "") for job in ("1", "2")]
+    assert set(LSF(environment=programs.environment).endings(asked)) == {("1", None)}

@@ -1,4 +1,4 @@
-"""LSF's texts: recorded replies, damaged ones, and every error we know."""
+"""LSF's texts for submitting, listing and cancelling: recorded replies, damaged ones, and every error we know."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpcflow.schedulers import lsf_text
-from hpcflow.schedulers.base import Cause, Element, Limits, State, Submission
+from hpcflow.schedulers.base import Element, Limits, State, Submission
 
 DATA = Path(__file__).parent / "data" / "lsf"
 BJOBS = (DATA / "bjobs_aw.txt").read_text()
@@ -66,12 +66,19 @@ def test_job_ids(stdout: str, expected: str | None) -> None:
         ("permanent", "Bad job name. Job not submitted."),
         ("limit", "User job limit has been reached. Job not submitted."),
         ("limit", "Pending job threshold reached. Retrying in 60 seconds..."),
+        ("limit", "Pending slots threshold reached. Job not submitted."),
+        ("transient", "normal: Queue has been closed. Job not submitted."),
         ("transient", "LSF is down. Please wait ..."),
         ("transient", "Failed in an LSF library call: LIM is down; try later. Job not submitted."),
     ],
 )
 def test_errors_of_bsub(kind: str, text: str) -> None:
     assert lsf_text.submit_error(text) == kind
+
+
+def test_units_of_memory_are_left_out_of_directives_alone() -> None:
+    script = '#BSUB -R "rusage[mem=100MB] span[hosts=1]"\n#BSUB -W 5\necho "rusage[mem=100MB]"\n'
+    assert lsf_text.without_units(script) == script.replace("100MB", "100", 1)
 
 
 def test_a_recorded_listing() -> None:
@@ -90,7 +97,9 @@ def test_an_array_that_became_one_plain_job_keeps_its_name() -> None:
     assert found["10"] == (None, "a")  # submitted as a[1-1001]
 
 
-@pytest.mark.parametrize("text", ["No unfinished job found\n", "No job found\n", "No matching job found\n"])
+@pytest.mark.parametrize(
+    "text", ["No unfinished job found\n", "No job found\n", "No job found \n", "No matching job found\n"]
+)
 def test_the_sentence_that_there_is_no_job_is_an_empty_queue(text: str) -> None:
     assert lsf_text.listing("", text) == []
 
@@ -124,81 +133,6 @@ STATES = {
 def test_every_documented_state(native: str, state: State) -> None:
     (found,) = lsf_text.listing(TITLES + f"7 me {native} normal a b hf001abc Nov 20 07:12\n", "")
     assert (found.state, found.native) == (state, native)
-
-
-def test_recorded_long_listings() -> None:
-    asked = [element("1", None, "one"), element("2", 2, "arr")]
-    found = lsf_text.long_accounting((DATA / "bjobs_l.txt").read_text(), asked)
-    assert {key: ending.exit_code for key, ending in found.items()} == {("1", None): 7, ("2", 2): 3}
-    assert found["2", 2].nodes == "vm"
-
-
-def test_recorded_history() -> None:
-    asked = [element("1", None, "one"), element("2", 1, "arr")]
-    found = lsf_text.long_accounting((DATA / "bhist_l.txt").read_text(), asked)
-    assert {key: ending.exit_code for key, ending in found.items()} == {("1", None): 7, ("2", 1): 2}
-
-
-def test_what_was_killed_while_it_waited_is_cancelled() -> None:
-    asked = [element("40", index, "ka") for index in range(6)]
-    found = lsf_text.long_accounting((DATA / "bjobs_l_killed.txt").read_text(), asked)
-    assert {index: ending.cause for (_, index), ending in found.items()} == dict.fromkeys((0, 4, 5), Cause.CANCELLED)
-
-
-def test_what_the_script_says_is_no_end() -> None:
-    text = "\nJob <7>, Job Name <a>, User <me>, Status <RUN>, Command <echo Done successfully.>\n"
-    assert lsf_text.long_accounting(text, [element("7", None, "a")]) == {}
-
-
-def test_a_record_of_a_job_with_the_same_id_and_another_name_is_not_ours() -> None:
-    text = (DATA / "bjobs_l.txt").read_text()
-    assert lsf_text.long_accounting(text, [element("1", None, "other")]) == {}
-
-
-def long_ending(event: str, started: bool = True) -> tuple[Cause, int | None]:
-    head = "\nJob <7>, Job Name <a>, User <me>, Status <EXIT>\n"
-    start = "Fri Nov 20 07:12:19: Started on <vm>, Execution Home </home/me>;\n" if started else ""
-    found = lsf_text.long_accounting(f"{head}{start}Fri Nov 20 07:12:25: {event}\n", [element("7", None, "a")])
-    return found["7", None].cause, found["7", None].exit_code
-
-
-@pytest.mark.parametrize(
-    ("event", "expected"),
-    [
-        ("Done successfully. The CPU time used is 0.0 seconds.", (Cause.COMPLETED, 0)),
-        ("Completed <done>.", (Cause.COMPLETED, 0)),
-        ("Exited with exit code 7. The CPU time used is 0.0 seconds.", (Cause.FAILED, 7)),
-        ("Exited with exit code 140. The CPU time used is 0.0 seconds.", (Cause.WALLTIME, 140)),
-        ("Exited with exit code 130. The CPU time used is 0.0 seconds.", (Cause.CANCELLED, 130)),
-        ("Exited by signal 9. The CPU time used is 0.0 seconds.", (Cause.FAILED, 137)),
-        ("Completed <exit>; TERM_RUNLIMIT: job killed after reaching LSF run time limit.", (Cause.WALLTIME, None)),
-        ("Exited with exit code 137. TERM_MEMLIMIT: job killed", (Cause.OOM, 137)),
-        ("Exited with exit code 130. TERM_OWNER: job killed by owner", (Cause.CANCELLED, 130)),
-        ("Exited with exit code 143. TERM_PREEMPT: job killed", (Cause.PREEMPTED, 143)),
-    ],
-)
-def test_ends_in_words(event: str, expected: tuple[Cause, int | None]) -> None:
-    assert long_ending(event) == expected
-
-
-@pytest.mark.parametrize(
-    ("row", "expected"),
-    [
-        ("7|0|DONE|-|-|vm|Nov 20|Nov 20|a", (Cause.COMPLETED, 0, None)),
-        ("7|0|EXIT|3|-|vm|Nov 20|Nov 20|a", (Cause.FAILED, 3, None)),
-        ("7|0|EXIT|140|TERM_RUNLIMIT: job killed after limit|vm|x|y|a", (Cause.WALLTIME, 140, 12)),
-        ("7|0|EXIT|137|TERM_MEMLIMIT: job killed|vm|x|y|a", (Cause.OOM, 137, 9)),
-        ("7|0|EXIT|-|-|-|-|-|a", (Cause.CANCELLED, None, None)),
-    ],
-)
-def test_ends_in_fields(row: str, expected: tuple[Cause, int | None, int | None]) -> None:
-    found = lsf_text.accounting(row + "\n", [element("7", None, "a")])["7", None]
-    assert (found.cause, found.exit_code, found.signal) == expected
-
-
-def test_fields_of_elements() -> None:
-    text = "7|3|EXIT|3|-|vm|x|y|arr[3]\n7|1|RUN|-|-|vm|x|-|arr[1]\n"
-    assert set(lsf_text.accounting(text, [element("7", i, "arr") for i in range(3)])) == {("7", 2)}
 
 
 def test_single_elements_are_killed_by_index_and_a_whole_array_by_its_id() -> None:

@@ -1,8 +1,7 @@
-"""The PBS back end against stand-ins for qsub, qstat and qdel that run the scripts."""
+"""What the PBS back end does beyond the contract, with stand-ins for qsub, qstat and qdel that run the scripts."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,29 +19,6 @@ def jobs(tmp_path: Path) -> Iterator[Jobs]:
     end_keepers(tmp_path)
 
 
-def log(jobs: Jobs, name: str) -> str:
-    path = jobs.directory / "log" / f"{name}.out"
-    return path.read_text() if path.exists() else ""
-
-
-def test_width_one_is_a_plain_job(jobs: Jobs) -> None:
-    job, name = jobs.submit("echo index ${PBS_ARRAY_INDEX:-none}")
-    until(lambda: log(jobs, name))
-    assert job.isdecimal()
-    assert log(jobs, name) == "index none\n"
-
-
-def test_elements_have_indices_from_zero_and_logs_of_their_own(jobs: Jobs) -> None:
-    job, name = jobs.submit("echo index $PBS_ARRAY_INDEX", width=3)
-    assert job.endswith("[]")
-    until(lambda: all(log(jobs, f"{name}.{i}") == f"index {i}\n" for i in range(3)))
-
-
-def test_throttle_bounds_what_runs(jobs: Jobs) -> None:
-    _, name = jobs.submit("sleep 60", width=3, throttle=1)
-    until(lambda: sorted(jobs.states(name).values()) == [State.QUEUED, State.QUEUED, State.RUNNING])
-
-
 def test_a_pbs_that_knows_no_throttle_gets_a_narrower_job(tmp_path: Path) -> None:
     jobs = Jobs(PBS(environment=environment(tmp_path, old="1")), tmp_path)
     _, name = jobs.submit("sleep 60", width=5, throttle=2)
@@ -50,22 +26,6 @@ def test_a_pbs_that_knows_no_throttle_gets_a_narrower_job(tmp_path: Path) -> Non
     _, name = jobs.submit("sleep 60", width=5, throttle=1)
     jobs.wait(name, State.RUNNING)
     end_keepers(tmp_path)
-
-
-def test_a_job_may_wait_for_its_time(jobs: Jobs) -> None:
-    _, name = jobs.submit("echo started", not_before=time.time() + 600)
-    jobs.wait(name, State.QUEUED)
-    assert log(jobs, name) == ""
-
-
-def test_history_knows_exit_codes(jobs: Jobs) -> None:
-    job, name = jobs.submit("exit $PBS_ARRAY_INDEX", width=2)
-    jobs.gone(name)
-    well, badly = jobs.ending(job, name, 0), jobs.ending(job, name, 1)
-    assert well is not None
-    assert badly is not None
-    assert (well.cause, well.exit_code) == (Cause.COMPLETED, 0)
-    assert (badly.cause, badly.exit_code) == (Cause.FAILED, 1)
 
 
 def test_walltime(jobs: Jobs) -> None:
@@ -76,16 +36,6 @@ def test_walltime(jobs: Jobs) -> None:
     assert ending.cause is Cause.WALLTIME
 
 
-def test_several_jobs_are_one_question(jobs: Jobs) -> None:
-    done = [jobs.submit("true") for _ in range(3)]
-    for _, name in done:
-        jobs.gone(name)
-    asked = [Element(job, None, name, State.UNKNOWN, "") for job, name in done]
-    assert set(jobs.scheduler.endings([*asked, Element("999", None, "x", State.UNKNOWN, "")])) == {
-        (job, None) for job, _ in done
-    }
-
-
 def test_a_server_without_history_knows_nothing(tmp_path: Path) -> None:
     jobs = Jobs(PBS(environment=environment(tmp_path)), tmp_path)
     job, name = jobs.submit("sleep 60")
@@ -93,45 +43,9 @@ def test_a_server_without_history_knows_nothing(tmp_path: Path) -> None:
     end_keepers(tmp_path)
 
 
-def test_cancel_of_one_element_leaves_the_others(jobs: Jobs) -> None:
-    job, name = jobs.submit("sleep 60", width=3)
-    jobs.wait(name, State.RUNNING, State.RUNNING, State.RUNNING)
-    jobs.scheduler.cancel([Element(job, 1, name, State.RUNNING, "")])
-    jobs.wait(name, State.RUNNING, State.ENDED, State.RUNNING)
-    ending = jobs.ending(job, name, 1)
-    assert ending is not None
-    assert ending.cause is Cause.CANCELLED
-
-
-def test_cancel_of_whole_jobs(jobs: Jobs) -> None:
-    array, name = jobs.submit("sleep 60", width=3, throttle=1)
-    plain, other = jobs.submit("sleep 60")
-    jobs.wait(other, State.RUNNING)
-    jobs.scheduler.cancel(
-        [Element(array, None, name, State.RUNNING, ""), Element(plain, None, other, State.RUNNING, "")]
-    )
-    jobs.gone(name)
-    jobs.gone(other)
-
-
-def test_cancel_needs_id_and_name_to_agree(jobs: Jobs) -> None:
-    job, name = jobs.submit("sleep 60")
-    jobs.wait(name, State.RUNNING)
-    jobs.scheduler.cancel([Element(job, None, "lost", State.RUNNING, "")])
-    time.sleep(0.5)
-    jobs.wait(name, State.RUNNING)
-
-
 def test_limits_come_from_the_server(jobs: Jobs) -> None:
     found = jobs.scheduler.limits()
     assert (found.submit, found.array) == (100, 10000)
-
-
-def test_an_unknown_queue_is_permanent(jobs: Jobs) -> None:
-    jobs.directory.joinpath("job.sh").write_text("#!/bin/bash\n#PBS -q nowhere\n")
-    with pytest.raises(SchedulerError, match="Unknown queue") as caught:
-        jobs.scheduler.submit(Submission(jobs.directory / "job.sh", "hf", 1))
-    assert caught.value.kind == "permanent"
 
 
 def test_a_refusal_names_its_reason_and_not_the_usage(programs: Programs, tmp_path: Path) -> None:
@@ -173,3 +87,57 @@ def test_a_server_that_is_down_explains_nothing(programs: Programs) -> None:
     with pytest.raises(SchedulerError) as caught:
         PBS(environment=programs.environment).endings([Element("1", None, "a", State.UNKNOWN, "")])
     assert caught.value.transient
+
+
+def test_elements_have_logs_of_their_own(jobs: Jobs) -> None:
+    _, name = jobs.submit("echo index $PBS_ARRAY_INDEX", width=2)
+    logs = [jobs.directory / "log" / f"{name}.{index}.out" for index in (0, 1)]
+    until(lambda: [log.exists() and log.read_text() for log in logs] == ["index 0\n", "index 1\n"])
+
+
+def test_elements_of_an_array_that_is_held_are_held(jobs: Jobs) -> None:
+    _, name = jobs.submit("#PBS -h", "true", width=2)
+    assert jobs.states(name) == {0: State.HELD, 1: State.HELD}
+
+
+def test_arrays_are_asked_for_only_where_one_may_be_held(programs: Programs) -> None:
+    programs.says("qstat", "")
+    PBS(environment=programs.environment).listing()
+    assert len(programs.calls) == 1
+
+
+def test_deleting_an_array_does_not_make_failures_of_what_had_ended_well(jobs: Jobs) -> None:
+    job, name = jobs.submit('[ "$PBS_ARRAY_INDEX" = 0 ] || sleep 60', width=2)
+    jobs.wait(name, State.ENDED, State.RUNNING)
+    jobs.scheduler.cancel([Element(job, None, name, State.RUNNING, "")])
+    jobs.gone(name)
+    ending = jobs.ending(job, name, 0)
+    assert ending is not None
+    assert (ending.cause, ending.exit_code) == (Cause.CANCELLED, None)
+
+
+def test_an_unanswered_submission_is_found_among_what_has_ended(jobs: Jobs) -> None:
+    job, name = jobs.submit("true")
+    jobs.gone(name)
+    unanswered = Element("", None, name, State.UNKNOWN, "")
+    assert jobs.scheduler.endings([unanswered])[name, None].job == job
+
+
+def test_a_banner_does_not_hide_the_queue(programs: Programs) -> None:
+    programs.says("qstat", "", "Maintenance on Tuesday\n")
+    assert PBS(environment=programs.environment).listing() == []
+
+
+def test_many_jobs_are_cancelled_after_one_look(programs: Programs) -> None:
+    programs.says("qstat", "")
+    scheduler = PBS(environment=programs.environment)
+    for job in ("1", "2"):
+        scheduler.cancel([Element(job, None, "a", State.RUNNING, "")])
+    assert len(programs.calls) == 1
+
+
+def test_an_id_with_an_error_is_unclear(programs: Programs, tmp_path: Path) -> None:
+    programs.says("qsub", "17.vm\n", "qsub: something went wrong\n", 1)
+    with pytest.raises(SchedulerError) as caught:
+        PBS(environment=programs.environment).submit(Submission(tmp_path / "j", "hf", 1))
+    assert caught.value.kind == "unclear"

@@ -1,4 +1,4 @@
-"""PBS's texts: recorded replies, damaged ones, and every error we know."""
+"""PBS's texts for submitting, listing and cancelling: recorded replies, damaged ones, and every error we know."""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hpcflow.schedulers import pbs_text
-from hpcflow.schedulers.base import Cause, Element, Limits, State, Submission
+from hpcflow.schedulers.base import Element, Limits, State, Submission
 
 DATA = Path(__file__).parent / "data" / "pbs"
-RUNNING = (DATA / "running_array.dsv").read_text()
-FINISHED = (DATA / "finished_element.dsv").read_text()
-
 TABLE = (DATA / "table.txt").read_text()
 HEAD = TABLE[: TABLE.index("1[].vm")]
 
@@ -29,9 +24,6 @@ def row(identity: str, name: str, state: str, session: str = "--") -> str:
 
 def element(job: str, index: int | None, name: str) -> Element:
     return Element(job, index, name, State.UNKNOWN, "")
-
-
-ARR = [element("1[]", index, "arr") for index in range(10)]
 
 
 def arguments(width: int = 1, **keys: object) -> str:
@@ -84,6 +76,11 @@ def test_job_ids(stdout: str, expected: str | None) -> None:
         ("transient", "Connection refused\nqsub: cannot connect to server vm (errno=15010)"),
         ("unclear", "qsub: Premature end of message"),
         ("unclear", "qsub: End of File"),
+        ("unclear", "qsub: Batch protocol error"),
+        ("transient", "qsub: Request not allowed: Server shutting down"),
+        ("transient", "qsub: Queue is not enabled"),
+        ("limit", "qsub: Maximum number of jobs for user ada already in queue workq"),
+        ("limit", "qsub: would exceed complex's per-user limit"),
         ("limit", "qsub: would exceed queue workq's per-user limit of jobs in 'Q' state"),
         ("limit", "qsub: Maximum number of jobs already in queue for user"),
         ("permanent", "qsub: Array job exceeds server or queue size limit"),
@@ -128,6 +125,42 @@ def test_a_comment_is_the_reason_why_a_job_waits() -> None:
     assert [e.reason for e in found] == [waits.strip(), never.strip(), ""]
 
 
+def test_an_array_is_held_and_its_elements_look_queued() -> None:
+    elements = pbs_text.listing(HEAD + row("1[0].vm", "arr", "Q") + row("1[1].vm", "arr", "Q") + row("2.vm", "b", "Q"))
+    assert pbs_text.may_be_held(elements)
+    found = pbs_text.with_held(elements, pbs_text.listing(HEAD + row("1[].vm", "arr", "H") + row("3[].vm", "c", "H")))
+    assert [(e.job, e.state, e.native) for e in found] == [
+        ("1[]", State.HELD, "H"),
+        ("1[]", State.HELD, "H"),
+        ("2", State.QUEUED, "Q"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        row("1[0].vm", "arr", "X") + row("1[1].vm", "arr", "Q"),
+        row("1[0].vm", "arr", "Q") + "   Not Running: Insufficient amount of resource: ncpus (R: 6 A: 0 T: 8)\n",
+        row("1.vm", "one", "Q"),
+    ],
+)
+def test_what_has_begun_or_is_explained_is_not_held(text: str) -> None:
+    assert not pbs_text.may_be_held(pbs_text.listing(HEAD + text))
+
+
+@pytest.mark.parametrize(
+    ("stderr", "complains"),
+    [
+        ("", False),
+        ("Welcome to the cluster, maintenance on Tuesday\n", False),
+        ("qstat: something new\n", True),
+        ("Connection refused\n", True),
+    ],
+)
+def test_banners_are_no_complaints(stderr: str, complains: bool) -> None:
+    assert pbs_text.complains(stderr) is complains
+
+
 STATES = {
     **dict.fromkeys("QWT", State.QUEUED),
     **dict.fromkeys("REBSU", State.RUNNING),
@@ -151,86 +184,6 @@ def test_no_text_is_an_empty_queue() -> None:
 def test_a_reply_without_a_table_or_end_is_no_listing(text: str) -> None:
     with pytest.raises(ValueError, match="cut"):
         pbs_text.listing(text)
-
-
-def test_a_recorded_array_that_runs() -> None:
-    found = pbs_text.accounting(RUNNING, ARR)
-    assert {index: ending.cause for (_, index), ending in found.items()} == {
-        0: Cause.COMPLETED,
-        1: Cause.FAILED,
-        2: Cause.FAILED,
-    }
-    assert [found["1[]", index].exit_code for index in (0, 1, 2)] == [0, 1, 2]
-    assert found["1[]", 1].nodes == "vm/2"
-
-
-def test_a_recorded_element() -> None:
-    ending = pbs_text.accounting(FINISHED, ARR)["1[]", 2]
-    assert (ending.cause, ending.exit_code) == (Cause.FAILED, 2)
-    assert ending.end == time.mktime((2026, 11, 20, 6, 57, 4, 0, 0, -1))
-
-
-def test_a_record_of_a_job_with_the_same_id_and_another_name_is_not_ours() -> None:
-    assert pbs_text.accounting(FINISHED, [element("1[]", 2, "other")]) == {}
-
-
-def test_a_made_up_record_says_nothing_of_its_element() -> None:
-    text = "Job Id: 44[0].vm|Job_Name=arr|job_state=F|substate=91|Exit_status=1|comment=Subjob finished\n"
-    assert pbs_text.accounting(text, [element("44[]", 0, "arr")]) == {}
-
-
-def ending(**fields: object) -> tuple[Cause, int | None, int | None]:
-    values = {"Job_Name": "a", "job_state": "F", **fields}
-    text = "|".join(["Job Id: 1.vm", *(f"{k.replace('__', '.')}={v}" for k, v in values.items())])
-    found = pbs_text.accounting(text + "\n", [element("1", None, "a")])["1", None]
-    return found.cause, found.exit_code, found.signal
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({"Exit_status": 0, "substate": 92}, (Cause.COMPLETED, 0, None)),
-        ({"Exit_status": 3, "substate": 93}, (Cause.FAILED, 3, None)),
-        ({"Exit_status": 137}, (Cause.FAILED, 137, 9)),
-        ({"Exit_status": 271, "substate": 91}, (Cause.CANCELLED, None, 15)),
-        ({"Exit_status": 143, "comment": "x and terminated by u@vm"}, (Cause.CANCELLED, 143, 15)),
-        ({"Exit_status": -29}, (Cause.WALLTIME, None, None)),
-        ({"Exit_status": 271, "comment": "x and exceeded resource walltime"}, (Cause.WALLTIME, None, 15)),
-        ({"Exit_status": -27}, (Cause.OOM, None, None)),
-        ({"Exit_status": -26}, (Cause.OOM, None, None)),
-        ({"Exit_status": 265, "comment": "x and exceeded resource mem"}, (Cause.OOM, None, 9)),
-        ({"Exit_status": -28}, (Cause.FAILED, None, None)),
-        ({"Exit_status": -1}, (Cause.NODE, None, None)),
-        ({"Exit_status": -3}, (Cause.NODE, None, None)),
-        ({"Exit_status": 265}, (Cause.FAILED, None, 9)),
-        (
-            {"Exit_status": 271, "resources_used__walltime": "01:00:07", "Resource_List__walltime": "01:00:00"},
-            (Cause.WALLTIME, None, 15),
-        ),
-        (
-            {"Exit_status": 271, "resources_used__walltime": "00:10:00", "Resource_List__walltime": "01:00:00"},
-            (Cause.FAILED, None, 15),
-        ),
-        ({"substate": 91}, (Cause.CANCELLED, None, None)),
-    ],
-)
-def test_exit_statuses(fields: dict[str, object], expected: tuple[Cause, int | None, int | None]) -> None:
-    assert ending(**fields) == expected
-
-
-def test_what_lives_has_no_ending() -> None:
-    text = "Job Id: 1.vm|Job_Name=a|job_state=R|Exit_status=1\n"
-    assert pbs_text.accounting(text, [element("1", None, "a")]) == {}
-
-
-def test_a_variable_cannot_pretend_to_be_a_field() -> None:
-    assert ending(Variable_List=r"A=x\|Exit_status=7\|job_state=R\|y", Exit_status=0) == (Cause.COMPLETED, 0, None)
-
-
-@given(st.integers(0, 10**6))
-def test_walltimes(number: int) -> None:
-    assert pbs_text.seconds(f"{number // 3600:02d}:{number // 60 % 60:02d}:{number % 60:02d}") == number
-    assert pbs_text.seconds(str(number)) == number
 
 
 def test_single_elements_are_deleted_by_range_and_a_whole_array_by_its_id() -> None:

@@ -67,6 +67,24 @@ def test_endings_are_one_question_however_many_elements(slurm: Slurm, programs: 
     assert "--jobs=7,8" in call
 
 
+def test_a_submission_without_an_id_is_asked_for_by_name_in_the_same_question(slurm: Slurm, programs: Programs) -> None:
+    programs.says("sacct", ROW + "9_0|test|RUNNING|0:0|n1|1|Unknown|lost\n9_1|test|RUNNING|0:0|n1|1|Unknown|lost\n")
+    sought = Element("", None, "lost", State.UNKNOWN, "")
+    unknown = Element("", None, "never", State.UNKNOWN, "")
+    found = slurm.endings([GONE, sought, unknown])
+    (call,) = programs.calls
+    assert "--name=lost,never,ours" in call
+    assert "--jobs" not in call
+    assert set(found) == {("7", 1), ("lost", None)}
+    assert (found["lost", None].job, found["lost", None].cause) == ("9", Cause.UNKNOWN)
+
+
+def test_an_id_that_is_found_by_name_has_its_cluster(programs: Programs) -> None:
+    programs.says("sacct", "9|test|FAILED|1:0|n1|1|2|lost\n")
+    slurm = Slurm(environment=programs.environment, clusters=["test"])
+    assert slurm.endings([Element("", None, "lost", State.UNKNOWN, "")])["lost", None].job == "9;test"
+
+
 def test_no_elements_are_no_question(slurm: Slurm, programs: Programs) -> None:
     programs.says("sacct", "")
     assert slurm.endings([]) == {}
@@ -123,6 +141,29 @@ def test_whole_jobs_are_cancelled_by_id_and_name(slurm: Slurm, programs: Program
     programs.says("squeue", QUEUE)
     programs.says("scancel", "")
     slurm.cancel([Element("7", None, "ours", State.QUEUED, ""), Element("8", None, "mine", State.RUNNING, "")])
+    assert programs.calls[1:] == ["scancel --name=ours 7", "scancel --name=mine 8"]
+
+
+def test_a_listing_of_a_moment_ago_is_enough_to_cancel_but_not_one_before_a_submission(
+    slurm: Slurm, programs: Programs, tmp_path: Path
+) -> None:
+    programs.says("squeue", QUEUE)
+    programs.says("scancel", "")
+    programs.says("sbatch", "9\n")
+    whole = Element("7", None, "ours", State.QUEUED, "")
+    slurm.listing()
+    slurm.cancel([whole])
+    slurm.submit(Submission(tmp_path / "job.sh", "new", 1))
+    slurm.cancel([whole])
+    assert [call.split()[0] for call in programs.calls] == ["squeue", "scancel", "sbatch", "squeue", "scancel"]
+
+
+def test_one_job_that_cannot_be_cancelled_does_not_keep_the_others(slurm: Slurm, programs: Programs) -> None:
+    programs.says("squeue", QUEUE)
+    programs.add("scancel", 'case "$*" in *7) echo "scancel: error: Kill job error on job id 7: away" >&2;; esac')
+    both = [Element("7", None, "ours", State.QUEUED, ""), Element("8", None, "mine", State.RUNNING, "")]
+    with pytest.raises(SchedulerError, match="job id 7"):
+        slurm.cancel(both)
     assert programs.calls[1:] == ["scancel --name=ours 7", "scancel --name=mine 8"]
 
 

@@ -151,8 +151,7 @@ def test_lsf_is_asked_for_cores_and_memory_per_core(site: Make) -> None:
         "#BSUB -P p1",
         "#BSUB -q part",
         "#BSUB -n 6",
-        '#BSUB -R "span[hosts=1]"',
-        '#BSUB -R "rusage[mem=30720MB]"',
+        '#BSUB -R "rusage[mem=30720MB] span[hosts=1]"',
         "#BSUB -gpu num=3",
         "#BSUB -W 01:00",
     ]

@@ -2,8 +2,7 @@
 #BSUB -P project_1
 #BSUB -q gpua100
 #BSUB -n 16
-#BSUB -R "span[hosts=1]"
-#BSUB -R "rusage[mem=4096MB]"
+#BSUB -R "rusage[mem=4096MB] span[hosts=1]"
 #BSUB -gpu num=1:mode=exclusive_process
 #BSUB -W 12:00
 

@@ -2,8 +2,7 @@
 #BSUB -P project_1
 #BSUB -q hpc
 #BSUB -n 16
-#BSUB -R "span[hosts=1]"
-#BSUB -R "rusage[mem=4096MB]"
+#BSUB -R "rusage[mem=4096MB] span[hosts=1]"
 #BSUB -W 12:00
 
 # 0003-label, class reference of site dtu.

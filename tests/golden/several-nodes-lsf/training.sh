@@ -2,8 +2,7 @@
 #BSUB -P project_1
 #BSUB -q whole
 #BSUB -n 128
-#BSUB -R "span[ptile=64]"
-#BSUB -R "rusage[mem=7680MB]"
+#BSUB -R "rusage[mem=7680MB] span[ptile=64]"
 #BSUB -gpu num=4
 #BSUB -x
 #BSUB -W 24:00

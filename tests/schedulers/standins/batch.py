@@ -42,8 +42,13 @@ def submit(job: dict, script: str) -> int:
     """Take a job and return its number.
 
     Its keys: name, width, array (bool), throttle, begin, walltime, output, first, environment,
-    directory, held.
+    directory, held, signals (names of those that end it, by what ends it).
+
+    $STANDIN_MOST: elements that may be there at once. $STANDIN_MUTE names a file: while it is there,
+    a job is taken and the program dies without a word.
     """
+    if living() + job["width"] > int(os.environ.get("STANDIN_MOST", "1000000")):
+        raise Full
     with locked("submit"):
         counter = STATE / "counter"
         number = int(counter.read_text()) + 1 if counter.exists() else 1
@@ -62,7 +67,18 @@ def submit(job: dict, script: str) -> int:
         command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
     )
     child.returncode = 0
+    if Path(os.environ.get("STANDIN_MUTE", "/nonexistent")).exists():
+        os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+class Full(Exception):
+    """There is no room for a job."""
+
+
+def living() -> int:
+    """Count the elements that wait or run."""
+    return sum(e["state"] in ("waiting", "running") for job in jobs() for e in job["elements"].values())
 
 
 def jobs() -> list[dict]:
@@ -147,13 +163,14 @@ class Keeper:
             )
         started = time.time()
         self.note(index, state="running", pid=child.pid, start=started)
-        killed, next_signal = "", [signal.SIGTERM, signal.SIGKILL]
+        killed, next_signal = "", []
         since = 0.0
         while child.poll() is None:
             time.sleep(0.05)
             if not killed:
                 over = job["walltime"] and time.time() - started > job["walltime"]
                 killed = "walltime" if over else self.ending(index)
+                next_signal = [signal.Signals[f"SIG{name}"] for name in job["signals"].get(killed, ())]
             if killed and next_signal and time.time() - since > 5:
                 os.killpg(child.pid, next_signal.pop(0))
                 since = time.time()
