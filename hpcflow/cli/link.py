@@ -1,27 +1,52 @@
-"""``hpcflow link``: what a link of the chain runs. Not for people."""
+"""``hpcflow link``: what a link of the chain runs, and the last worker of an array on its way out. Not for people."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
 
 from hpcflow.cli.campaign import campaign_option, open_database, tell
 from hpcflow.engine.chain import begin_link, keep_chain
-from hpcflow.engine.engine import open_engine
+from hpcflow.engine.engine import Engine, open_engine
 from hpcflow.engine.tick import tick
+
+PATIENCE = {"link": 300.0, "worker": 60.0}
+"""Seconds to wait for a tick that runs: as long as this link is in the queue, nobody submits another."""
+PAUSE = 4.0
+"""Seconds after which workers that left just before the last one have also left the queue."""
 
 
 @click.command(hidden=True)
 @campaign_option
-@click.option("--job", required=True, help="Name of the job that this is.")
-def link(directory: Path | None, job: str) -> None:
+@click.option("--job", help="Name of the job that this is, if it is a link.")
+def link(directory: Path | None, job: str | None) -> None:
     """Submit the next link, then tick."""
-    with open_engine(open_database(directory), patience=300.0) as engine:
-        begin_link(engine, job)
-        keep_chain(engine)
-        before = engine.journal_length
-        tick(engine)
-        engine.state.campaign.quiet = 0 if engine.journal_length > before else engine.state.campaign.quiet + 1
-        engine.changed = True
-    tell(engine)
+    database = open_database(directory)
+    if job is not None:
+        with open_engine(database, PATIENCE["link"]) as engine:
+            begin_link(engine, job)
+            keep_chain(engine)
+            if not _tick(engine):
+                engine.state.campaign.quiet += 1
+        tell(engine)
+        return
+    for _ in range(2):
+        with open_engine(database, PATIENCE["worker"]) as engine:
+            _tick(engine)
+        tell(engine)
+        if not engine.crowded:
+            return
+        time.sleep(max(PAUSE, engine.site(engine.state.campaign.site).scheduler.min_interval))
+
+
+def _tick(engine: Engine) -> bool:
+    """Tick, and return whether anything was decided: if so, the links come as often as was asked for."""
+    before = engine.journal_length
+    tick(engine)
+    engine.changed = True
+    if engine.journal_length == before:
+        return False
+    engine.state.campaign.quiet = 0
+    return True

@@ -7,13 +7,12 @@ first moments can break the chain; the next tick of anybody, also that of the la
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 
 from hpcflow.database.files import write_whole
 from hpcflow.database.state import JobState
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.observe import may_turn_up, whole_job
+from hpcflow.engine.script import link_command
 from hpcflow.engine.submit import cancel_jobs, new_token
 from hpcflow.errors import UserError
 from hpcflow.schedulers.base import SchedulerError, Submission
@@ -101,11 +100,6 @@ def keep_chain(engine: Engine) -> None:
     directory.mkdir(exist_ok=True)
     for old in sorted(directory.glob("*.out"), key=lambda log: log.stat().st_mtime)[:-KEPT_LOGS]:
         old.unlink()
-    command = [
-        f"{shlex.quote(sys.executable)} -m hpcflow link",
-        f"--campaign {shlex.quote(str(engine.campaign))}",
-        f"--job {token}",
-    ]
     text = render(
         site,
         "default",
@@ -118,7 +112,7 @@ def keep_chain(engine: Engine) -> None:
             archive=engine.campaign,
             log=directory,
             resources="",
-            command=command,
+            command=[link_command(engine), f"--job {token}"],
         ),
         engine.campaign,
     )

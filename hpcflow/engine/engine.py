@@ -50,9 +50,7 @@ class Engine:
         self.silent: set[str] = set()
         """Of these, the ones whose scheduler gave no good answer."""
         self.crowded = False
-        """Whether this tick would have submitted more, had fewer elements been in the queue."""
-        self.in_worker = False
-        """Whether this tick runs in an element that brought a worker, which is still in the queue."""
+        """Whether this tick would have submitted more, had only links and one worker been in the queue."""
         self.missed: set[int] = set()
         """Jobs whose submission was not answered, and of which a listing in this tick knew nothing once more."""
         self.endings: dict[tuple[str, int], Ending] = {}

@@ -19,6 +19,9 @@ VALID = 3600.0
 FULL = 600.0
 """Seconds after which a limit that was met, and that nobody knows, is tried again."""
 
+LINKS = 2
+"""Links of a chain that may be in the queue at once: one at work, and one that waits."""
+
 MOST_UNASKED = 100
 """Elements at once where only the cluster sets a limit: what it allows is no reason to use all of it."""
 
@@ -78,7 +81,7 @@ def room(engine: Engine, array: ArrayState, name: str) -> int:
 
 def _for_links(engine: Engine, most: int) -> int:
     """Places that a campaign which drives itself must leave free: for a link at work, and the one that waits."""
-    return min(2, most - 1) if engine.state.campaign.chain else 0
+    return min(LINKS, most - 1) if engine.state.campaign.chain else 0
 
 
 def used_elements(engine: Engine, name: str) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
 from hpcflow.database.arrays import describe
@@ -39,10 +41,16 @@ def job_script(engine: Engine, array: ArrayState, job: JobState) -> str:
             resources=job.resources,
             request=job.request,
             excluded=excluded_nodes(engine, job.site),
+            tick=link_command(engine) if engine.state.campaign.chain and not array.call else "",
             image=known_of(site, name, str(engine.campaign)),
         ),
         engine.campaign,
     )
+
+
+def link_command(engine: Engine) -> str:
+    """Shell command of a tick inside of a job."""
+    return f"{shlex.quote(sys.executable)} -m hpcflow link --campaign {shlex.quote(str(engine.campaign))}"
 
 
 def write_script(engine: Engine, array: ArrayState, job: JobState, text: str) -> Path:

@@ -60,6 +60,8 @@ class Script:
     """Run instead of a worker, if given: shell text, one piece per line."""
     interpreter: str = sys.executable
     """Runs the worker where neither class nor container says otherwise."""
+    tick: str = ""
+    """Shell command of a tick for the last worker that leaves, if it runs where the scheduler's commands are."""
     image: Known | None = None
     """What is known of the image of the class, for the records."""
 
@@ -139,6 +141,8 @@ def _worker(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> 
         lines.append(f"--launch {one_word(launch)}")
     if site.scratch:
         lines.append(f"--scratch {expanded(site.scratch)}")
+    if script.tick and not wraps_worker:
+        lines.append(f"--tick {literal(script.tick)}")
     return lines
 
 

@@ -33,6 +33,8 @@ class Options:
     whole_node: bool
     gpu_variable: str
     slot_python: str
+    tick: str
+    """Shell command of a tick, for the last worker that leaves; empty for none."""
     element: int
     scheduler_id: str
     end: float
@@ -68,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--whole-node", action="store_true", help="the job has the whole node: use the maps")
     p.add_argument("--gpu-variable", default="CUDA_VISIBLE_DEVICES", help="names the GPUs of a slot")
     p.add_argument("--slot-python", default=sys.executable, help="Python that runs Python functions")
+    p.add_argument("--tick", default="", help="what the last worker runs when it leaves")
     return p
 
 
@@ -98,6 +101,7 @@ def read(argv: list[str], environment: Mapping[str, str]) -> Options:
         whole_node=a.whole_node,
         gpu_variable=a.gpu_variable,
         slot_python=a.slot_python,
+        tick=a.tick,
         element=int(environment.get("HPCFLOW_ELEMENT") or 0),
         scheduler_id=environment.get("HPCFLOW_SCHEDULER_ID", ""),
         end=end,

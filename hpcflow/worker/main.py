@@ -12,7 +12,7 @@ import tempfile
 import time
 from typing import Any
 
-from hpcflow.worker import arguments, memory, resources
+from hpcflow.worker import arguments, farewell, memory, resources
 from hpcflow.worker.arguments import Options
 from hpcflow.worker.array import Array
 from hpcflow.worker.claims import Board
@@ -121,7 +121,11 @@ def _work(options: Options, array: Array, board: Board, name: str, file: RecordF
         guard.dismiss()
     except OSError:
         pass  # something still writes there: the guard tries again when this process has ended
-    print(f"{name}: {loop.ledger.finished} tasks succeeded; leaves: {loop.reason}; {loop.message}".rstrip("; "))
+    said = f"{name}: {loop.ledger.finished} tasks succeeded; leaves: {loop.reason}; {loop.message}"
+    print(said.rstrip("; "), flush=True)
+    in_order = written and loop.reason in ("no work", "walltime")
+    if options.tick and in_order and farewell.last_at_work(options.array, name, options.beat):
+        farewell.tick(options.tick, options.end, signals)
     return 0 if written and loop.reason not in ("broken", "no space") else 1
 
 

@@ -256,6 +256,13 @@ classes:
 NODE = {"WORK": "/work dir", "SCRATCH": "/local"}
 
 
+def test_workers_tick_on_their_way_out_but_in_containers(site: Make, script: Script) -> None:
+    machine = site(LOCAL + CONTAINER.replace("ENGINE", "apptainer") + "  bare: {walltime: 1h}\n")
+    ticking = replace(script, tick="hpcflow link --campaign 'a b'")
+    texts = {name: render(machine, name, ticking) for name in machine.classes}
+    assert {name for name, text in texts.items() if "--tick" in text} == {"bare", "command"}
+
+
 def test_a_container_around_the_worker_shows_what_it_needs(site: Make, run: Run, campaign: Path) -> None:
     machine = site(LOCAL + CONTAINER.replace("ENGINE", "apptainer"))
     result = run(machine, "worker", NODE, ("apptainer",))

@@ -24,6 +24,8 @@ def stages(run: hf.Run, seconds: float):
 """
 YAML = "workflow: stages.py:stages\nsite: cluster\nparameters: {seconds: 0.2}\n"
 INTERVAL = "2"
+LATE = "36000"
+"""Links that would not begin today: all that happens is the work of the last workers."""
 
 
 @pytest.fixture
@@ -32,6 +34,21 @@ def campaign(slurm_campaign: SlurmCampaign) -> SlurmCampaign:
     slurm_campaign.write("stages.py", STAGES)
     slurm_campaign.write("hpcflow.yaml", YAML)
     return slurm_campaign
+
+
+def links(campaign: SlurmCampaign) -> list[str]:
+    """Names of all links that there were."""
+    return [token for token in campaign.intents() if token.startswith("hf000")]
+
+
+def on_submission(campaign: SlurmCampaign, number: int, do: str) -> None:
+    """Let a stand-in of sbatch do something else with one of the submissions."""
+    campaign.stand_in(
+        "sbatch",
+        'echo x >>"$HERE/calls"',
+        f'if [ $(wc -l <"$HERE/calls") = {number} ]; then {do}; fi',
+        'exec "$REAL" "$@"',
+    )
 
 
 def wait_until_done(campaign: SlurmCampaign, limit: float = 120.0) -> None:
@@ -56,6 +73,74 @@ def test_two_iterations_with_nobody(campaign: SlurmCampaign) -> None:
     assert watch.most <= 6
 
 
+TOGETHER = """
+import time
+import flow as tasks
+import hpcflow as hf
+from pathlib import Path
+
+def together(x, seconds):
+    tasks.note("begin", x)
+    log = Path(tasks.os.environ["HPCFLOW_CAMPAIGN"], "log")
+    while not all(f"begin {x // 10 * 10 + i} " in log.read_text() for i in range(4)):
+        time.sleep(0.01)
+    tasks.note("end", x)
+    return x * x
+"""
+
+
+@pytest.mark.slow  # two stages and their submissions
+def test_workers_that_leave_together_bring_the_next_stage(campaign: SlurmCampaign) -> None:
+    campaign.write(
+        "stages.py", TOGETHER + STAGES.partition("import hpcflow as hf")[2].replace("tasks.work", "together")
+    )
+    campaign.site(limits="submit: 8")  # the second stage needs four, while up to four of the first are still there
+    with QueueWatch(campaign) as watch:
+        campaign.good("submit", "--chain", LATE)
+        wait_until_done(campaign)
+    all_done_once(campaign)  # and the only link, which would have begun tomorrow, is gone
+    assert len(links(campaign)) == 1
+    assert watch.most <= 8
+
+
+@pytest.mark.slow  # three jobs, each of which has some seconds of its walltime to work
+def test_the_last_worker_before_the_walltime_brings_the_next_job(campaign: SlurmCampaign) -> None:
+    campaign.write("hpcflow.yaml", YAML.replace("0.2", "1.5"))
+    short = ", walltime: 8s, margin: 4s, environment: {lines: ['unset HPCFLOW_END_TIME']}"
+    campaign.site(limits="submit: 4", work=short)
+    campaign.good("submit", "--chain", LATE)
+    wait_until_done(campaign)
+    all_done_once(campaign)
+
+
+@pytest.mark.parametrize(
+    "kill",
+    [
+        pytest.param("$PPID", id="tick"),
+        pytest.param("$PPID $(ps -o ppid= -p $PPID)", id="tick and worker"),
+    ],
+)
+def test_a_worker_killed_while_it_ticks_loses_nothing(campaign: SlurmCampaign, kill: str) -> None:
+    campaign.site(work=", workers: 1")
+    # The third submission, after worker and first link, is that of the second stage.
+    on_submission(campaign, 3, f"kill -KILL {kill}; exit")
+    campaign.good("submit", "--chain", LATE)
+    wait_for(lambda: len(campaign.intents()) == 3)
+    wait_for(lambda: not campaign.queue("RUNNING", "COMPLETING"))
+    assert campaign.status()["state"] != "done"
+    campaign.finish_saying()
+    all_done_once(campaign)
+
+
+def test_a_lost_link_is_mended_by_the_last_worker(campaign: SlurmCampaign, cluster: Cluster) -> None:
+    campaign.write("hpcflow.yaml", YAML.replace("0.2", "2"))
+    campaign.good("submit", "--chain", LATE)
+    cluster.run("scancel", f"--name={links(campaign)[0]}")
+    wait_until_done(campaign)
+    all_done_once(campaign)
+    assert len(links(campaign)) == 2
+
+
 @pytest.mark.slow  # several links, each of which waits for its time
 @pytest.mark.parametrize(
     "when",
@@ -65,13 +150,9 @@ def test_two_iterations_with_nobody(campaign: SlurmCampaign) -> None:
     ],
 )
 def test_a_link_killed_at_its_work_has_a_successor(campaign: SlurmCampaign, when: str) -> None:
-    # The third submission, after workers and first link, is that of the second link.
-    campaign.stand_in(
-        "sbatch",
-        'echo x >>"$HERE/calls"',
-        f'if [ $(wc -l <"$HERE/calls") = 3 ]; then {when}; fi',
-        'exec "$REAL" "$@"',
-    )
+    # The third submission, after workers and first link, is that of the second link: the workers are still busy.
+    campaign.write("hpcflow.yaml", YAML.replace("0.2", "4"))
+    on_submission(campaign, 3, when)
     with QueueWatch(campaign) as watch:
         campaign.good("submit", "--chain", INTERVAL)
         wait_until_done(campaign)
@@ -81,31 +162,23 @@ def test_a_link_killed_at_its_work_has_a_successor(campaign: SlurmCampaign, when
 
 def test_a_link_killed_before_anything_is_mended_by_the_next_tick(campaign: SlurmCampaign, cluster: Cluster) -> None:
     campaign.good("submit", "--chain", "600")
-    (link,) = [e["token"] for e in campaign.journal() if e["kind"] == "intent" and e["array"] == 0]
+    (link,) = links(campaign)
     cluster.run("scancel", f"--name={link}")
     campaign.poll()
-    waiting = [token for token in campaign.intents() if token.startswith("hf000")]
+    waiting = links(campaign)
     assert len(waiting) == 2
     assert cluster.run("squeue", "-h", "-o%j", f"--name={','.join(waiting)}").split() == waiting[1:]
     campaign.finish_saying()
     all_done_once(campaign)  # and the link that waited is gone
 
 
-@pytest.mark.slow  # the successor that never was is looked for twice
-def test_a_link_killed_before_its_successor_is_mended_by_the_next_tick(campaign: SlurmCampaign) -> None:
+@pytest.mark.slow  # its successor is expected for some time
+def test_a_link_killed_before_its_successor_is_mended_by_the_last_worker(campaign: SlurmCampaign) -> None:
     campaign.write("hpcflow.yaml", YAML.replace("0.2", "4"))
-    campaign.stand_in(
-        "sbatch",
-        'echo x >>"$HERE/calls"',
-        'if [ $(wc -l <"$HERE/calls") = 3 ]; then kill -KILL $PPID; sleep 9; fi',
-        'exec "$REAL" "$@"',
-    )
+    on_submission(campaign, 3, "kill -KILL $PPID; sleep 9")
     campaign.good("submit", "--chain", INTERVAL)
-    wait_for((campaign.home / "calls").exists)
-    wait_for(lambda: (campaign.home / "calls").read_text().count("x") == 3)
-    wait_for(lambda: not campaign.queue())  # workers and link have ended, and nobody comes any more
-    assert campaign.status()["state"] != "done"
-    campaign.poll_until(lambda: len([token for token in campaign.submitted() if token.startswith("hf000")]) == 2)
+    wait_for(lambda: len(links(campaign)) == 2)
+    assert campaign.running()
     wait_until_done(campaign)
     all_done_once(campaign)
 
