@@ -117,6 +117,19 @@ def test_a_node_that_dies_with_its_tasks(slurm_campaign: SlurmCampaign, cluster:
     assert campaign.results() == [0, 1, 4, 9]
 
 
+def test_a_node_that_died_is_taken_again_where_there_is_no_other(
+    slurm_campaign: SlurmCampaign, cluster: Cluster
+) -> None:
+    if not cluster.accounting:
+        pytest.skip("no accounting here: nobody says which node it was")
+    campaign = four(slurm_campaign, seconds=1.0, count=2, work=", queue: low")
+    cluster.run("scontrol", "update", "nodename=n1", "state=down", "reason=test")
+    said = campaign.finish_saying()
+    assert said.count("node n1 failed") == 1
+    assert said.count("the next tick tries again with the nodes that had failed") == 1
+    assert campaign.results() == [0, 1]
+
+
 def test_tasks_of_a_killed_node_daemon_run_on_and_count(slurm_campaign: SlurmCampaign, cluster: Cluster) -> None:
     campaign = four(slurm_campaign, seconds=6.0)
     node = node_of(cluster, campaign.lives()[0].element)

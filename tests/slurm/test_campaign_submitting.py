@@ -111,9 +111,12 @@ def test_a_job_whose_acceptance_was_lost_and_that_failed_at_once_is_found_in_acc
         "sbatch", ONCE, f'"$REAL" "$@" >/dev/null; echo "{TIMED_OUT}" >&2; exit 1', "fi", 'exec "$REAL" "$@"'
     )
     campaign.stand_in("squeue", '"$REAL" "$@" | grep -v "FAILED\\|COMPLET"')
+    # And accounting does not answer when it is first asked.
+    campaign.stand_in("sacct", 'if mkdir "$HERE/away" 2>/dev/null; then exit 1; fi', 'exec "$REAL" "$@"')
     campaign.good("submit")
     cluster.until(lambda: not campaign.queue())
     said = campaign.poll_until(campaign.submitted)
+    assert said.count("accounting did not answer") == 1
     assert "found in accounting as" in said
     assert len(campaign.intents()) == 1
     campaign.site()
