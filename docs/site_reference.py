@@ -24,9 +24,31 @@ HEAD = """\
 # Keys of a site file
 
 This page is generated from the schema. [Write a site file](../how-to/site-file.md) says how to begin. A key that is
-missing has the value in the third column. The last column names shipped sites that need the key;
-`hpcflow sites show NAME` shows how.
+missing has the value in the third column. The last column names shipped sites that need the key, or says why there is
+one that none of them needs; `hpcflow sites show NAME` shows how.
 """
+
+NOT_SHIPPED = {
+    "Site.account": "the user's",
+    "Site.until": "for the year in which a machine is switched off",
+    "Scheduler.submit_from_nodes": "no site says in writing that its nodes may submit",
+    "Runtime.command": "the user's: where an option of the job brings the image in, or a department has a wrapper",
+    "Container.image": "the user's",
+    "Container.wraps": "the user's",
+    "Container.binds": "the user's",
+    "TaskClass.account": "the user's",
+    "TaskClass.container": "the user's",
+    "TaskClass.nodes": "large calculations, and queues with `min_nodes`: prod of polaris and aurora",
+    "TaskClass.span": "large calculations",
+    "TaskClass.task_walltime": "depends on what is calculated",
+    "TaskClass.margin": "depends on what is calculated",
+    "TaskClass.grace": "depends on what is calculated",
+    "TaskClass.workers": "the user's",
+    "TaskClass.retries": "depends on what is calculated",
+    "TaskClass.ladder": "depends on what is calculated",
+    "TaskClass.python": "the user's: where it is installed",
+}
+"""Keys that no shipped site needs, and why there are such."""
 
 SECTIONS = (
     ("The file", schema.Site),
@@ -61,6 +83,8 @@ def page() -> str:
         LAUNCHER,
         "## Options of jobs\n",
         _prose(options),
+        "Which options shipped sites give, change or take away, beyond what is usual for their scheduler:\n",
+        option_table(),
         "## Container command lines\n",
         _prose(containers),
     ]
@@ -71,15 +95,32 @@ def table(struct: type[msgspec.Struct], needed: dict[str, list[str]]) -> str:
     """Return the keys of one mapping."""
     explained = _explanations(struct)
     hints = typing.get_type_hints(struct, include_extras=True)
-    rows = ["| key | value | default | | for example in |", "|---|---|---|---|---|"]
+    rows = ["| key | value | default | | needed by |", "|---|---|---|---|---|"]
     for field in msgspec.structs.fields(struct):
         if field.name.startswith("_") or (struct is schema.Site and field.name == "name"):
             continue
-        sites = ", ".join(needed.get(f"{struct.__name__}.{field.name}", [])[:3])
+        name = f"{struct.__name__}.{field.name}"
+        sites = _listed(needed.get(name, [])) or NOT_SHIPPED.get(name, "")
         kind = expected(hints[field.name]).split(" like ")[0].replace("keys and values (key: value)", "keys")
         cells = [f"`{field.encode_name}`", kind, _default(field), explained[field.name], sites]
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join([*rows, ""])
+
+
+def option_table() -> str:
+    """Return the options of batch scripts that shipped sites need."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for name, site in _shipped_sites().items():
+        layers = [site, *site.queues.values(), *site.classes.values()]
+        for option in [option for layer in layers for option in layer.options]:
+            found.setdefault((site.scheduler.kind, option), {})[name] = None
+    rows = [f"| {kind} | `{option}` | {', '.join(found[kind, option])} |" for kind, option in sorted(found)]
+    return "\n".join(["| scheduler | option | needed by |", "|---|---|---|", *rows, ""])
+
+
+def _listed(sites: list[str]) -> str:
+    more = f" and {len(sites) - 4} more" if len(sites) > 4 else ""
+    return ", ".join(sites[:4]) + more
 
 
 def _explanations(struct: type[msgspec.Struct]) -> dict[str, str]:
@@ -106,15 +147,19 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 
 
 def _needed() -> dict[str, list[str]]:
-    """Return for each key the shipped sites that give it a value of their own, special ones first."""
-    names = sorted(path.stem for path in shipped("sites").glob("*.yaml"))
+    """Return for each key the shipped sites that give it a value of their own."""
     found: dict[str, list[str]] = {}
-    # Only what is shipped: nothing of whoever runs this.
-    with patch.dict(os.environ, {"XDG_CONFIG_HOME": os.devnull, "HPCFLOW_ACCOUNT": ""}):
-        for name in [n for n in names if "-generic" not in n and n != "local"]:
-            for key in sorted(used(convert(site_document(name), schema.Site))):
-                found.setdefault(key, []).append(name)
+    for name, site in _shipped_sites().items():
+        for key in sorted(used(site)):
+            found.setdefault(key, []).append(name)
     return found
+
+
+def _shipped_sites() -> dict[str, schema.Site]:
+    """Return what is shipped, with nothing of whoever runs this."""
+    names = sorted(path.stem for path in shipped("sites").glob("*.yaml"))
+    with patch.dict(os.environ, {"XDG_CONFIG_HOME": os.devnull, "HPCFLOW_ACCOUNT": ""}):
+        return {name: convert(site_document(name), schema.Site) for name in names if "-generic" not in name}
 
 
 def used(value: Any) -> set[str]:

@@ -133,7 +133,7 @@ def explain_task(engine: Engine, array: ArrayState, task: int) -> dict[str, Any]
 
 def _python(engine: Engine, array: ArrayState) -> str:
     """What runs tasks of an array by hand: Python, in the image of the class if its workers run in one."""
-    from hpcflow.sites.containers import around_worker
+    from hpcflow.sites.containers import Job, around_worker
     from hpcflow.sites.shell import expanded, literal
 
     site = engine.site(engine.state.campaign.site)
@@ -141,7 +141,7 @@ def _python(engine: Engine, array: ArrayState) -> str:
     container = task_class.container if task_class else None
     if task_class is None or container is None or site.container is None or container.wraps == "command":
         return sys.executable
-    words = around_worker(site.container, container, task_class.gpus, [literal(str(engine.campaign))])
+    words = around_worker(site.container, container, Job([literal(str(engine.campaign))], task_class.gpus > 0))
     return f"{words} {expanded(task_class.python or 'python3')}"
 
 

@@ -7,20 +7,16 @@ that are refused at submission, that wait for ever, or that use one GPU of eight
 from __future__ import annotations
 
 import datetime
-import os
-import platform
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpcflow.containers import how_to_make
 from hpcflow.errors import UserError
-from hpcflow.sites.containers import ENGINES
-from hpcflow.sites.images import architecture, local_path, missing_bytes
+from hpcflow.sites.container_rules import container_problems
 from hpcflow.sites.layers import ACCOUNT_VARIABLE, site_document
 from hpcflow.sites.options import LAUNCHER_WORDS, WORDS, resolve_options, unknown_words
 from hpcflow.sites.quantities import duration_text
-from hpcflow.sites.schema import Options, Queue, Runtime, Site, TaskClass
+from hpcflow.sites.schema import Options, Queue, Site, TaskClass
 from hpcflow.sites.shape import Shape, fit
 from hpcflow.sites.shipped import user
 from hpcflow.sites.yaml_reader import Document, KeyPath, dotted
@@ -28,7 +24,13 @@ from hpcflow.sites.yaml_reader import Document, KeyPath, dotted
 Problem = tuple[KeyPath, str]
 """The key to change, and what is wrong with it."""
 
-HIDE_THE_ENVIRONMENT = ("--cleanenv", "-e", "--containall", "-C")
+OWN_OPTIONS = {
+    "slurm": ("array", "a", "job-name", "J", "output", "o", "wrap"),
+    "pbs": ("J", "t", "N", "o"),
+    "lsf": ("J", "o", "oo"),
+    "local": (),
+}
+"""Options that hpcflow gives at submission: elements, name and output. In a script, they would make other jobs."""
 
 
 def validate(site: Site, class_name: str | None = None, request: Mapping[str, Any] | None = None) -> None:
@@ -74,7 +76,7 @@ def _class_problems(site: Site, name: str, task_class: TaskClass, request: Mappi
             yield ("classes", name, key), f"class {name}: {text}"
     if not unknown:
         yield from _options(site, name, task_class, queue, shape)
-    yield from _container(site, name, task_class)
+    yield from container_problems(site, name, task_class)
 
 
 Rule = Callable[[Site, TaskClass, Queue, Shape], Iterator[tuple[str, str]]]
@@ -167,12 +169,22 @@ def _options(site: Site, name: str, task_class: TaskClass, queue: Queue, shape: 
                 ("classes", name, "options"),
                 f"class {name}: the option {option!r} is required on {site.name}.",
             )
+    for option in OWN_OPTIONS[site.scheduler.kind]:
+        if option in options:
+            text = f"hpcflow says which elements, name and output a job has, so that {option!r} cannot be an option."
+            yield _place_of_option(site, name, task_class, option), f"class {name}: {text}"
     for option in queue.forbidden:
         if option in options:
-            yield (
-                ("classes", name, "options", option),
-                f"class {name}: queue {task_class.queue} refuses jobs with the option {option!r}.",
-            )
+            text = f"queue {task_class.queue} refuses jobs with the option {option!r}."
+            yield _place_of_option(site, name, task_class, option), f"class {name}: {text}"
+
+
+def _place_of_option(site: Site, name: str, task_class: TaskClass, option: str) -> KeyPath:
+    if option in task_class.options:
+        return ("classes", name, "options", option)
+    if task_class.queue and option in site.queue_of(task_class).options:
+        return ("queues", task_class.queue, "options", option)
+    return ("options", option)
 
 
 def _unknown_words(site: Site, name: str, task_class: TaskClass) -> Iterator[Problem]:
@@ -186,53 +198,3 @@ def _unknown_words(site: Site, name: str, task_class: TaskClass) -> Iterator[Pro
         for option, value in options.items():
             for text in [value] if isinstance(value, str) else value or []:
                 yield from (((*path, option), problem) for problem in unknown_words(text, WORDS))
-
-
-def _container(site: Site, name: str, task_class: TaskClass) -> Iterator[Problem]:
-    container, runtime = task_class.container, site.container
-    if container is None:
-        return
-    here: KeyPath = ("classes", name, "container")
-    if runtime is None:
-        yield (
-            here,
-            f"class {name}: site {site.name} does not say how containers are run there (key container).",
-        )
-        return
-    hiding = [option for option in runtime.options.split() if option in HIDE_THE_ENVIRONMENT]
-    if hiding and container.wraps == "worker":
-        text = f"a worker in a container needs the variables of its job, which {hiding[0]} hides from it."
-        yield ("container", "options"), f"class {name}: {text}"
-    separators = sorted(set(site.campaign or "") & set(",:"))
-    if separators and (ENGINES[runtime.engine].bind or runtime.command):
-        text = (
-            f"the campaign cannot be shown in a container: its path {site.campaign} contains {separators[0]!r}, which "
-        )
-        yield here, f"class {name}: {text}stands between paths there. Move or rename the campaign."
-    image = local_path(runtime, container, site.campaign)
-    if image is not None:
-        for problem in _image(site, task_class, runtime, image):
-            yield (*here, "image"), f"class {name}: {problem}"
-
-
-def _image(site: Site, task_class: TaskClass, runtime: Runtime, image: Path) -> Iterator[str]:
-    """Yield what is wrong with an image that can be looked at from here."""
-    places = [os.path.realpath(os.path.expandvars(place)) for place in runtime.image_on]
-    real = os.path.realpath(image)
-    if places and not any(os.path.commonpath([real, place]) == place for place in places):
-        allowed = " or ".join(runtime.image_on)
-        yield f"images must lie below {allowed} on {site.name}, not at {real}."
-    if not os.path.exists(image):
-        yield f"there is no image {image}. {how_to_make(image)}"
-        return
-    try:
-        missing, made_for = missing_bytes(image), architecture(image)
-    except OSError as error:
-        yield f"the image {image} cannot be read: {error.strerror}."
-        return
-    if missing:
-        yield f"the image {image} is not whole, {missing} bytes are missing. Copy it again, or make it anew."
-    node = site.node_of(task_class)
-    runs_on = node.arch if node else platform.machine() if site.scheduler.kind == "local" else None
-    if made_for and runs_on and made_for != runs_on:
-        yield f"the image {image} is for {made_for}, and it would run on {runs_on}. Build it on such a machine."

@@ -136,7 +136,7 @@ class Runtime(msgspec.Struct, kw_only=True, frozen=True):
     engine: Literal["apptainer", "singularity", "podman-hpc", "shifter", "charliecloud", "uenv", "edf"]
     """What runs them; ``edf`` is ``srun --environment``."""
     command: str | None = None
-    """Replaces the engine's usual command line, see below."""
+    """Replaces the engine's usual command line, see below. Empty if an option of the job brings the image in."""
     gpu: str = ""
     """Added for classes with GPUs: ``--nv``, ``--rocm``."""
     options: str = ""

@@ -20,7 +20,7 @@ from typing import Any
 import jinja2
 
 from hpcflow.errors import UserError, nearest
-from hpcflow.sites.containers import around_command, around_worker
+from hpcflow.sites.containers import Job, around_command, around_worker
 from hpcflow.sites.images import Known
 from hpcflow.sites.options import Words, directives, exclude, fill, option_words, resolve_options
 from hpcflow.sites.schema import Environment, Site, TaskClass
@@ -118,9 +118,10 @@ def _worker(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> 
         python = expanded(task_class.python)
     else:
         python = "python3" if wraps_worker else literal(script.interpreter)
-    lines = []
+    lines: list[str] = []
     if container is not None and runtime is not None and wraps_worker:
-        lines.append(around_worker(runtime, container, shape.gpus, _shown(site, script)))
+        words = around_worker(runtime, container, _job(site, task_class, shape, script))
+        lines += [words] if words else []
     lines += [
         f"{python} {literal(str(script.archive))} worker",
         f"--array {literal(str(script.array))}",
@@ -165,7 +166,7 @@ def _launch(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> 
     container, runtime = task_class.container, site.container
     wrap = ""
     if container is not None and runtime is not None and container.wraps == "command":
-        wrap = around_command(runtime, container, shape.gpus, _shown(site, script))
+        wrap = around_command(runtime, container, _job(site, task_class, shape, script))
     words: Words = {
         "cores": "{cores}",
         "cpu_list": "{cpu_list}",
@@ -184,11 +185,17 @@ def _launch(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> 
     return text.strip()
 
 
-def _shown(site: Site, script: Script) -> list[str]:
-    """Return the directories that every container must show: the campaign and the scratch directory."""
+def _job(site: Site, task_class: TaskClass, shape: Shape, script: Script) -> Job:
+    """Return what a container must show and pass on: the campaign, the scratch directory, what the job sets."""
     campaign = str(script.campaign)
     shown = [literal(path) for path in dict.fromkeys([campaign, os.path.realpath(campaign)])]
-    return shown + ([expanded(site.scratch)] if site.scratch else [])
+    shown += [expanded(site.scratch)] if site.scratch else []
+    node = site.node_of(task_class)
+    variables = [node.gpu_variable if node else "CUDA_VISIBLE_DEVICES"] if shape.gpus else []
+    for environment in (site.environment, task_class.environment):
+        variables += [name for name, value in environment.variables.items() if value is not None]
+    words = option_words(site, task_class, site.queue_of(task_class), shape)
+    return Job(shown, shape.gpus > 0, variables, words["node_cpus"], words["gpus"])
 
 
 def _steps(environment: Environment) -> list[dict[str, str]]:

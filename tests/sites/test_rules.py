@@ -81,6 +81,8 @@ def test_what_the_machine_takes_passes(text: str, site: Make) -> None:
         ("queue: share, cores: 8, gpus: 1", "cores", "queue share gives at most 7 cores per GPU: 7, not 8."),
         ("queue: share, cores: 8", "gpus", "queue share is for jobs with GPUs."),
         ("queue: strict, options: {mem: 5G}", "options.mem", "queue strict refuses jobs with the option 'mem'."),
+        ("queue: small, options: {array: 0-9}", "options.array", "so that 'array' cannot be an option."),
+        ("queue: small, options: {J: mine}", "options.J", "hpcflow says which elements, name and output a job has"),
         ("queue: solo, cores: 7, gpus: 1, slots: 1", "slots", "hands out whole nodes, and 8 such slots fit on one"),
         ("options: {comment: '{coers}'}", "options.comment", "there is no word {coers}. Did you mean 'cores'?"),
         ("launcher: 'srun -n {rank}'", "launcher", "there is no word {rank}. Did you mean 'ranks'?"),
@@ -172,6 +174,30 @@ def test_a_container_must_not_hide_the_variables_of_the_job_from_a_worker(site: 
     told = problems(site(classes("queue: small, container: {image: $IMAGES/a.sif}") + hiding))
     assert "--cleanenv hides" in told
     validate(site(classes("queue: small, container: {image: $IMAGES/a.sif, wraps: command}") + hiding))
+
+
+EDF = "container: {engine: edf}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "message"),
+    [
+        ("container: {image: mace, wraps: command}", "launcher", "so the launcher must begin with srun."),
+        (
+            "nodes: 2, container: {image: mace}",
+            "nodes",
+            "a worker is started by srun, and cannot be started so on each of several nodes.",
+        ),
+    ],
+)
+def test_where_the_image_is_an_option_of_srun_there_must_be_one_srun(
+    text: str, key: str, message: str, site: Make
+) -> None:
+    told = problems(site(classes(f"queue: small, {text}") + EDF))
+    assert f"key classes.one.{key}: " in told
+    assert message in told
+    validate(site(classes("queue: small, launcher: srun, container: {image: mace, wraps: command}") + EDF))
+    validate(site(classes("queue: small, container: {image: mace}") + EDF))
 
 
 def test_what_changed_between_reading_and_telling_is_told_from_the_files_of_the_campaign(

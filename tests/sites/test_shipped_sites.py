@@ -10,7 +10,6 @@ from hpcflow.sites import schema
 from hpcflow.sites.facts import covering, facts
 from hpcflow.sites.layers import load_site, site_document
 from hpcflow.sites.rules import validate
-from hpcflow.sites.values import convert
 
 SITES = Path(__file__).parents[2] / "sites"
 NAMES = sorted(path.stem for path in SITES.glob("*.yaml"))
@@ -18,27 +17,6 @@ CLASSES = {"default", "reference", "training", "evaluation"}
 
 LIMITS = ("limits", "nodes", "min_nodes", "max_nodes", "min_walltime", "max_walltime", "max_walltime_by_nodes")
 RATIOS = ("cores_per_gpu", "max_cores_per_gpu", "memory_per_core", "memory_per_gpu", "forbidden")
-
-NOT_SHIPPED = {
-    "TaskClass.account": "belongs into a layer of the user",
-    "Site.until": "no shipped machine is switched off; the golden archetypes use it",
-    "Scheduler.submit_from_nodes": "no machine says in writing that its nodes may submit",
-    "Runtime.command": "for wrappers that only a department has",
-    "Container.image": "images are the user's",
-    "Container.wraps": "images are the user's",
-    "Container.binds": "images are the user's",
-    "TaskClass.container": "images are the user's",
-    "TaskClass.nodes": "no class needs more than one node; the golden archetypes use it",
-    "TaskClass.span": "no class needs more than one node; the golden archetypes use it",
-    "TaskClass.task_walltime": "depends on what is calculated",
-    "TaskClass.margin": "depends on what is calculated",
-    "TaskClass.grace": "depends on what is calculated",
-    "TaskClass.workers": "depends on the user",
-    "TaskClass.retries": "depends on what is calculated",
-    "TaskClass.ladder": "depends on what is calculated",
-    "TaskClass.python": "depends on where the user has installed it",
-}
-"""Keys that a site file may have although no shipped one needs them, and why."""
 
 
 @pytest.fixture(autouse=True)
@@ -97,9 +75,8 @@ REFERENCE = runpy.run_path(str(SITES.parent / "docs" / "site_reference.py"))
 def test_every_key_is_needed_by_a_shipped_site_or_has_a_reason() -> None:
     structs = [s for s in vars(schema).values() if isinstance(s, type) and issubclass(s, msgspec.Struct)]
     every = {f"{s.__name__}.{f.name}" for s in structs for f in msgspec.structs.fields(s) if not f.name.startswith("_")}
-    needed = set().union(*(REFERENCE["used"](convert(site_document(name), schema.Site)) for name in NAMES))
-    assert every - needed - set(NOT_SHIPPED) == set()
-    assert set(NOT_SHIPPED) - (every - needed) == set()
+    needed = set(REFERENCE["_needed"]())
+    assert every - needed == set(REFERENCE["NOT_SHIPPED"])
 
 
 def test_every_key_is_explained() -> None:

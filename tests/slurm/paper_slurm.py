@@ -1,7 +1,7 @@
 """A Slurm whose nodes are on paper only: its controller believes that they are switched off and could be switched on.
 
-That is enough for ``sbatch --test-only``: it reads directives as any sbatch does, and the controller says whether such a
-job could start on nodes and partitions like those of a site file. Nothing runs, and nothing could.
+That is enough for ``sbatch --test-only``: it reads directives as any sbatch does, and the controller says whether such
+a job could start on nodes and partitions like those of a site file. Nothing runs, and nothing could.
 """
 
 from __future__ import annotations
