@@ -15,6 +15,8 @@ _FINISHED = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)  # the array is done and
 
 WINDOW = 16
 """A worker picks at random among so many unclaimed chunks, so that workers rarely meet."""
+ALIKE = 0.75
+"""Of these only among such as have at least this share of the tasks of the first: small ones even out the end."""
 TRIES = 4
 """After so many chunks that others were quicker to take, the directory is read again."""
 
@@ -53,6 +55,11 @@ class Chunk(NamedTuple):
 
     list: ChunkList
     number: int
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks it has."""
+        return self.list.bounds[self.number + 1] - self.list.bounds[self.number]
 
 
 class Board:
@@ -103,6 +110,7 @@ class Board:
             if not free:
                 return None
             near = free[: max(WINDOW, len(free) // 8)]
+            near = [chunk for chunk in near if chunk.tasks >= ALIKE * near[0].tasks]
             for chunk in random.sample(near, min(TRIES, len(near))):
                 if self._claim(chunk, worker):
                     return chunk

@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import subprocess
@@ -7,9 +8,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcflow.database.chunks import tasks_of
+from hpcflow.database.chunks import chunk_bounds, tasks_of
 from hpcflow.worker import claims
-from hpcflow.worker.claims import Board, ChunkList
+from hpcflow.worker.claims import ALIKE, Board, ChunkList
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,6 +50,16 @@ def test_attempts_and_origins_are_those_of_the_list():
 def test_the_oldest_list_comes_first_and_other_resources_never(tmp_path):
     board = make_lists(tmp_path, {"resources": "r1"}, {}, {})
     assert [(chunk.list.number, chunk.number) for chunk in board.unclaimed()] == [(2, 0), (2, 1), (3, 0), (3, 1)]
+
+
+def test_large_chunks_are_taken_before_small_ones(tmp_path):
+    bounds = chunk_bounds(400, 8)
+    board = make_lists(tmp_path, {"tasks": [[0, 400]], "bounds": bounds})
+    left = [high - low for low, high in itertools.pairwise(bounds)]
+    while left:
+        taken = board.take("me").tasks
+        assert taken >= ALIKE * max(left)
+        left.remove(taken)
 
 
 def test_every_chunk_is_taken_once_and_says_by_whom(tmp_path):
