@@ -7,6 +7,7 @@ that are refused at submission, that wait for ever, or that use one GPU of eight
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,12 @@ def _site_problems(site: Site) -> Iterator[Problem]:
     if site.until is not None and site.until < datetime.date.today():
         mend = f"If it still runs, write `until: null` into {user('sites') / site.name}.yaml."
         yield ("until",), f"{site.name} went out of service on {site.until}. {mend}"
+
+    for place in site.campaign_not_in if site.campaign else ():
+        mine, forbidden = Path(site.campaign or "").resolve(), Path(os.path.expandvars(place)).resolve()
+        if mine.is_relative_to(forbidden):
+            text = f"a campaign on {site.name} must not be below {place}, as {mine} is: move it."
+            yield ("campaign_not_in",), text
 
 
 def _class_problems(site: Site, name: str, task_class: TaskClass, request: Mapping[str, Any]) -> Iterator[Problem]:

@@ -272,6 +272,8 @@ class Site(msgspec.Struct, kw_only=True, frozen=True):
     """How containers are run."""
     scratch: str | None = None
     """Node-local directory for tasks; ``$NAME`` is expanded on the node. By default that of the system."""
+    campaign_not_in: list[str] = []
+    """Campaigns below these directories are refused, because nodes cannot use them; ``$NAME`` is expanded here."""
     shell: str = "/bin/bash -l"
     """First line of the scripts; with ``-l`` it finds the module system also if cron has submitted the job."""
     until: datetime.date | None = None

@@ -136,6 +136,22 @@ def test_a_machine_that_is_switched_off_takes_no_jobs(site: Make) -> None:
     validate(site(classes("queue: small") + "until: 2999-01-01\n"))
 
 
+@pytest.mark.parametrize(("place", "refused"), [("$PLACE", True), ("$PLACE/camp", False), ("/elsewhere", False)])
+def test_a_campaign_where_nodes_cannot_use_it_is_refused(
+    place: str, refused: bool, write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLACE", str(tmp_path))
+    write("machine", classes("queue: small") + f"campaign_not_in: [{place}]\n")
+    validate(load_site("machine"))
+    (tmp_path / "link").symlink_to(tmp_path / "campaign")
+    (tmp_path / "campaign").mkdir()
+    site = load_site("machine", tmp_path / "link")
+    if refused:
+        assert f"must not be below $PLACE, as {tmp_path}/campaign is: move it." in problems(site)
+    else:
+        validate(site)
+
+
 CONTAINER = "container: {engine: apptainer, image_on: [$IMAGES]}\n"
 
 

@@ -1,11 +1,14 @@
 """Every shipped site is complete, could be submitted to, and says where its numbers come from."""
 
+import re
 import runpy
 from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
+from hpcflow.cli.main import cli
 from hpcflow.sites import schema
 from hpcflow.sites.facts import covering, facts
 from hpcflow.sites.layers import load_site, site_document
@@ -51,6 +54,22 @@ def test_every_limit_says_where_it_comes_from_or_that_nobody_verified_it(name: s
         and not (fact.source or fact.unverified)
     ]
     assert unsourced == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_source_has_a_date(name: str) -> None:
+    sources = site_document(name).data.get("sources", {})
+    assert [key for key, text in sources.items() if not re.search(r"\b20\d\d-[01]\d\b", text)] == []
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "-generic" not in name and name != "local"])
+def test_what_nobody_verified_is_marked_where_the_site_is_shown(name: str) -> None:
+    said = CliRunner().invoke(cli, ["sites", "show", name]).output
+    document = site_document(name)
+    doubts = document.data["unverified"]
+    assert [key for key in doubts if f"\n? {key}: " not in said] == []
+    marked = {line.split()[0] for line in said.splitlines() if line.split()[1:2] == ["?"]}
+    assert marked == {fact.key for fact in facts(document) if fact.unverified}
 
 
 @pytest.mark.parametrize("name", NAMES)
