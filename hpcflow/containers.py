@@ -9,9 +9,7 @@ import os
 import re
 import secrets
 import shutil
-import subprocess
 import tempfile
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +17,7 @@ from typing import NamedTuple
 from hpcflow.errors import UserError, nearest
 from hpcflow.sites.shell import literal
 from hpcflow.sites.shipped import shipped
+from hpcflow.watched import watch
 
 ENGINES = ("apptainer", "singularity")
 """Programs that build and fetch images, the first one there is."""
@@ -28,7 +27,6 @@ LAST_WORDS = 12
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://.")
 _HEADER = re.compile(r"^(Bootstrap|From)\s*:.*$", re.IGNORECASE | re.MULTILINE)
-_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _NO_ROOM = (
     "There is no room. Images are put together in APPTAINER_TMPDIR (or SINGULARITY_TMPDIR, or /tmp): "
     "set it to a directory on scratch."
@@ -205,7 +203,7 @@ def _make(command: list[str], source: Path | str, image: Path, echo: Callable[[b
         raise UserError(f"{image.parent}: you may not write there")
     temporary = image.with_name(f".{image.name}.{secrets.token_hex(4)}.part")
     try:
-        code, said = _watch([*command, str(temporary), str(source)], echo)
+        code, said = watch([*command, str(temporary), str(source)], echo)
         if code or not temporary.exists():
             raise UserError(_failure(command, source, code, said))
         os.rename(temporary, image)
@@ -213,22 +211,6 @@ def _make(command: list[str], source: Path | str, image: Path, echo: Callable[[b
         raise UserError(f"{image}: {error.strerror}") from None
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _watch(command: list[str], echo: Callable[[bytes], None]) -> tuple[int, list[str]]:
-    """Run a program, pass on what it prints, and return its exit code and last lines."""
-    kept: deque[bytes] = deque(maxlen=64)
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
-    ) as process:
-        assert process.stdout is not None
-        while block := process.stdout.read(1 << 14):
-            echo(block)
-            kept.append(block)
-    text = _COLOURS.sub("", b"".join(kept).decode("utf-8", "replace"))
-    # Of a line that was written over again and again, a progress bar, the last version counts.
-    lines = [line.rstrip().rpartition("\r")[2] for line in text.split("\n")]
-    return process.returncode, [line for line in lines if line]
 
 
 def _failure(command: list[str], source: Path | str, code: int, said: list[str]) -> str:

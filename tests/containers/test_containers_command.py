@@ -243,6 +243,18 @@ def test_mistakes_are_named(machine: Machine) -> None:
     assert "/nowhere: no such directory" in machine.refused("build", "cp2k", "-o", "/nowhere/x.sif")
 
 
+def test_on_a_terminal_the_program_may_draw_its_progress_bar(machine: Machine) -> None:
+    machine.add("apptainer", WRITES, "test -t 2 && echo 'a bar'")
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "hpcflow", "containers", "pull", "docker://a/b:1"]
+    done = subprocess.run(command, cwd=machine.here, env=machine.environment, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    assert done.returncode == 0
+    assert b"a bar" in os.read(ours, 1 << 14)
+    os.close(ours)
+    assert machine.run("pull", "docker://a/c:1")[0] != 0, "elsewhere there is no terminal"
+
+
 # -- pull
 
 
