@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import secrets
+import signal
 import socket
 import sys
 import tempfile
@@ -34,7 +35,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def main(argv: list[str]) -> int:
-    """Run one worker; the exit status is 0 unless it left as broken or without room to write."""
+    """Run one worker; the exit status is 0 unless it was told to stop, left as broken or had no room to write."""
     _open_standard_streams()
     options = arguments.read(argv, os.environ)
     board = Board(options.array, options.resources)
@@ -60,6 +61,7 @@ def _work(options: Options, array: Array, board: Board, name: str, file: RecordF
         resources.usable_cpus(),
         resources.visible_gpus(options.gpu_variable, os.environ, devices),
         memory.limit(root, own),
+        os.cpu_count() or 0,
     )
     file.add(_hello(options, name, len(shares)))
     file.sync()
@@ -126,6 +128,9 @@ def _work(options: Options, array: Array, board: Board, name: str, file: RecordF
     in_order = written and loop.reason in ("no work", "walltime")
     if options.tick and in_order and farewell.last_at_work(options.array, name, options.beat):
         farewell.tick(options.tick, options.end, signals)
+    if loop.reason == "signal":
+        # As a shell would say it: of who ended a job, some schedulers know nothing but its exit status.
+        return 128 + signal.Signals[loop.message]
     return 0 if written and loop.reason not in ("broken", "no space") else 1
 
 

@@ -44,8 +44,9 @@ def submit(job: dict, script: str) -> int:
     Its keys: name, width, array (bool), throttle, begin, walltime, output, first, environment,
     directory, held, signals (names of those that end it, by what ends it).
 
-    $STANDIN_MOST: elements that may be there at once. $STANDIN_MUTE names a file: while it is there,
-    a job is taken and the program dies without a word.
+    $STANDIN_MOST: elements that may be there at once. $STANDIN_MUTE and $STANDIN_AWAY name files: while
+    the first is there, a job is taken and the program dies without a word; while the second is, no
+    question is answered. $STANDIN_MEMORY=1: what dies of SIGKILL had used up its memory.
     """
     if living() + job["width"] > int(os.environ.get("STANDIN_MOST", "1000000")):
         raise Full
@@ -70,6 +71,24 @@ def submit(job: dict, script: str) -> int:
     if Path(os.environ.get("STANDIN_MUTE", "/nonexistent")).exists():
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def away() -> bool:
+    """Whether nobody answers questions now."""
+    return Path(os.environ.get("STANDIN_AWAY", "/nonexistent")).exists()
+
+
+def out_of_memory(element: dict) -> bool:
+    """Whether an element died because it used more memory than it had."""
+    return os.environ.get("STANDIN_MEMORY") == "1" and element["exit"] in (-9, 137)
+
+
+def node_file(directory: Path, name: str, nodes: int, lines: int) -> str:
+    """Write down the nodes of a job, so many lines for each, and return the path."""
+    path = directory / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"node{node}\n" * lines for node in range(nodes)))
+    return str(path)
 
 
 class Full(Exception):
