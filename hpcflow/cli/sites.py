@@ -41,6 +41,7 @@ def list_(campaign: Path | None, as_json: bool) -> None:
     for entry in entries:
         layers = "" if entry.layers == ("shipped",) else f" [{', '.join(entry.layers)}]"
         click.echo(f"{entry.name:{width}}  {entry.title}{layers}".rstrip())
+    click.echo("Another machine: hpcflow sites new NAME, on its login node", err=True)
 
 
 @sites.command()
