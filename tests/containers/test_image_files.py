@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from campaign_harness import MakeCampaign
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -245,3 +246,28 @@ def test_a_job_names_its_image_and_the_digest_that_it_had_at_submission(
     assert what_it_says(text) == f"hf1 - {image}", "another image has taken its place: nobody knows its digest"
     image.unlink()
     assert what_it_says(text) == f"hf1 - {image}"
+
+
+@pytest.mark.parametrize(
+    ("code", "lacks", "keys", "message"),
+    [
+        (None, 0, "", "there is no image"),
+        (b"02", 0, "image_on: [/elsewhere]", "images must lie below /elsewhere"),
+        (b"12", 0, "", "is for riscv64, and it would run on"),
+        (b"02", 9, "", "is not whole, 9 bytes are missing"),
+    ],
+)
+def test_a_campaign_with_such_an_image_is_refused_before_anything_is_submitted(
+    code: bytes | None, lacks: int, keys: str, message: str, make_campaign: MakeCampaign, tmp_path: Path
+) -> None:
+    image = tmp_path / "a.sif"
+    if code:
+        sif(image, code, lacks=lacks)
+    campaign = make_campaign("def flow(run):\n    run.map('true', range(2), task_class='inside')\n")
+    container = f"container: {{engine: apptainer, {keys}}}" if keys else "container: {engine: apptainer}"
+    inside = f"inside: {{like: default, container: {{image: {image}}}}}"
+    campaign.write("sites/local.yaml", f"{container}\nclasses: {{{inside}}}\n")
+    said = campaign.refused("submit", "--yes")
+    assert "/sites/local.yaml, line 2: key classes.inside.container.image: class inside: " in said
+    assert message in said
+    assert not list(campaign.database.glob("arrays/*/jobs/*"))
