@@ -31,7 +31,7 @@ def test_a_stop_signal_leaves_tasks_unfinished(array, number):
     worker = array.start()
     array.wait(lambda: in_flight(array))
     os.kill(worker.pid, number)
-    assert worker.wait(20) == 0
+    assert worker.wait(20) == 128 + number
     assert [(task["task"], task["state"]) for task in array.tasks()] == [(0, "unfinished")]
     assert (array.goodbye()["reason"], array.goodbye()["message"]) == ("signal", number.name)
 
@@ -41,7 +41,7 @@ def test_a_stop_signal_leaves_commands_unfinished(array):
     worker = array.start()
     array.wait(lambda: in_flight(array))
     os.kill(worker.pid, signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert worker.wait(20) == 128 + signal.SIGTERM
     (task,) = array.tasks()
     assert task["state"] == "unfinished"
     assert {"reason", "message", "exit", "output"}.isdisjoint(task)
@@ -55,7 +55,7 @@ def test_a_signal_to_the_whole_job_is_no_failure_of_its_tasks(array):
     terminate_all(array)
     time.sleep(0.3)
     os.kill(worker.pid, signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert worker.wait(20) == 128 + signal.SIGTERM
     assert [task["state"] for task in array.tasks()] == ["unfinished"] * len(array.tasks())
     assert array.goodbye()["reason"] == "signal"
 
@@ -67,7 +67,7 @@ def test_a_signal_to_the_whole_job_is_no_failure_of_python_tasks(array):
     terminate_all(array)
     time.sleep(0.3)
     os.kill(worker.pid, signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert worker.wait(20) == 128 + signal.SIGTERM
     assert {task["state"] for task in array.tasks()} == {"unfinished"}
 
 
@@ -84,7 +84,7 @@ def test_a_task_that_ignores_sigterm_is_killed_after_the_grace_time(array):
     array.wait(lambda: in_flight(array))
     time.sleep(0.3)
     os.kill(worker.pid, signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert worker.wait(20) == 128 + signal.SIGTERM
     assert [task["state"] for task in array.tasks()] == ["unfinished"]
     assert not array.processes()
 
@@ -94,7 +94,7 @@ def test_a_command_that_ignores_sigterm_is_killed_with_its_children(array):
     worker = array.start("--grace", "1")
     array.wait(lambda: len(array.processes()) >= 2)
     os.kill(worker.pid, signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert worker.wait(20) == 128 + signal.SIGTERM
     assert [task["state"] for task in array.tasks()] == ["unfinished"]
     assert not array.processes()
 
@@ -132,7 +132,7 @@ def f(x):
     array.wait(lambda: in_flight(array))
     time.sleep(0.5)
     os.kill(worker.pid, signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert worker.wait(20) == 128 + signal.SIGTERM
     assert [(task["state"], task.result) for task in array.tasks()] == [("succeeded", "checkpointed")]
 
 
@@ -153,7 +153,7 @@ def test_the_rest_of_a_hand_over_is_not_run_after_a_stop(array):
     array.wait(lambda: len(array.tasks()) >= 3000)
     time.sleep(0.3)
     os.kill(worker.pid, signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert worker.wait(20) == 128 + signal.SIGTERM
     tasks = array.tasks()
     assert [task["state"] for task in tasks[:3000]] == ["succeeded"] * 3000
     assert [(task["task"], task["state"]) for task in tasks[3000:]] == [(3000, "unfinished")]
@@ -165,7 +165,7 @@ def test_a_slot_that_is_still_importing_does_not_delay_the_stop(array):
     array.wait(lambda: array.processes())
     time.sleep(0.3)
     os.kill(worker.pid, signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert worker.wait(20) == 128 + signal.SIGTERM
     assert array.tasks() == []
     assert not array.processes()
 
@@ -304,7 +304,7 @@ def f(x):
     array.wait(lambda: in_flight(array))
     time.sleep(0.5)
     os.kill(worker.pid, signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert worker.wait(20) == 128 + signal.SIGTERM
     assert [task["state"] for task in array.tasks()] == ["unfinished"]
     (path,) = array.files()
     assert (path.with_name(path.name + ".d") / "0.1" / "checkpoint").read_text() == "step 7"
@@ -331,7 +331,7 @@ def test_a_stop_in_the_middle_of_short_tasks_loses_and_repeats_nothing(array, so
     worker = array.start("--slots", "2")
     array.wait(lambda: array.files() and array.files()[0].stat().st_size > 100_000)
     os.kill(worker.pid, signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert worker.wait(20) == 128 + signal.SIGTERM
     assert array.goodbye()["reason"] == "signal"
     numbers = [task["task"] for task in array.tasks()]
     assert len(set(numbers)) == len(numbers) < 30_000
