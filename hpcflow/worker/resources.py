@@ -77,8 +77,8 @@ def visible_gpus(variable: str, environment: Mapping[str, str], devices: Iterabl
     return []
 
 
-def cut(options: Options, cpus: list[int], gpus: list[str], memory: int) -> list[Share]:
-    """Cut cores, GPUs and memory (MiB, 0 if unknown) into slots."""
+def cut(options: Options, cpus: list[int], gpus: list[str], memory: int, machine: int) -> list[Share]:
+    """Cut cores, GPUs and memory (MiB, 0 if unknown) into slots; ``machine`` is the number of cores that there are."""
     parts = _parts(options, cpus)
     per_slot = max(1, options.gpus)  # parts of the node that make one slot
     if options.slots:
@@ -91,6 +91,9 @@ def cut(options: Options, cpus: list[int], gpus: list[str], memory: int) -> list
             room.append(memory // options.memory)
         number = max(1, min(room))
     bound = number * options.cores <= len(cpus)
+    # Cores that other jobs may use as well are not ours to divide: each of their workers would take the first ones.
+    given = bool(options.scheduler_id) and len(cpus) < machine
+    ours = options.whole_node or not options.slots or given or number * options.cores == len(cpus)
     mapped = bool(parts) and number * per_slot <= len(parts)
     shares = []
     for i in range(number):
@@ -104,7 +107,8 @@ def cut(options: Options, cpus: list[int], gpus: list[str], memory: int) -> list
             names = tuple(gpus[(i * options.gpus + k) % len(gpus)] for k in range(options.gpus) if gpus)
             names = tuple(dict.fromkeys(names))
         share = options.memory or memory // number
-        shares.append(Share(i, options.cores, own, cpu_list(own or cpus), names, options.gpus, share))
+        bind = own if ours else ()
+        shares.append(Share(i, options.cores, bind, cpu_list(own or cpus), names, options.gpus, share))
     return shares
 
 

@@ -134,7 +134,7 @@ def test_commands_are_bound_to_cores_of_their_own(array):
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("one core cannot be divided")
     array.command("grep Cpus_allowed_list /proc/self/status; sleep 0.3", [{}, {}], chunk=1)
-    array.run("--slots", "2")
+    array.run("--slots", "2", "--whole-node")
     first, second = (task.result["stdout"] for task in array.tasks())
     assert first != second
 

@@ -337,7 +337,7 @@ def test_slots_are_bound_to_cores_of_their_own(array):
         pytest.skip("one core cannot be divided")
     source = "import os, time\ndef f(x):\n    time.sleep(0.3)\n    return sorted(os.sched_getaffinity(0))\n"
     array.python("f", [0, 1], source, chunk=1)
-    array.run("--slots", "2")
+    array.run("--slots", "2", "--whole-node")
     first, second = (task.result for task in array.tasks())
     assert (len(first), len(second)) == (1, 1)
     assert first != second

@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 from hpcflow.worker import arguments, resources
 
 
-def options(*words):
-    return arguments.read(["--array", "a", "--job", "j", "--resources", "r0", *words], {})
+def options(*words, **variables):
+    return arguments.read(["--array", "a", "--job", "j", "--resources", "r0", *words], variables)
 
 
-def cut(*words, cpus=range(8), gpus=(), memory=0):
-    return resources.cut(options(*words), list(cpus), list(gpus), memory)
+def cut(*words, cpus=range(8), gpus=(), memory=0, machine=16, **variables):
+    return resources.cut(options(*words, **variables), list(cpus), list(gpus), memory, machine)
 
 
 @given(st.sets(st.integers(0, 300)))
@@ -37,6 +37,25 @@ def test_slots_beyond_the_cores_are_not_bound():
 
 def test_cores_are_those_of_the_affinity_mask():
     assert [share.cpus for share in cut("--slots", "2", "--cores", "2", cpus=[4, 5, 12, 13])] == [(4, 5), (12, 13)]
+
+
+BATCH = {"HPCFLOW_SCHEDULER_ID": "7_3"}
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "machine", "expected"),
+    [
+        pytest.param((), {}, 8, (), id="a laptop, shared with other workers"),
+        pytest.param((), {}, 16, (), id="a part of a machine, shared with other workers"),
+        pytest.param((), BATCH, 8, (), id="a node whose scheduler binds nobody"),
+        pytest.param((), BATCH, 16, (0,), id="a part of a node, given by the scheduler"),
+        pytest.param(("--whole-node",), {}, 8, (0,), id="a node of its own"),
+    ],
+)
+def test_only_cores_of_ones_own_are_divided(words, variables, machine, expected):
+    first, second = cut("--slots", "2", *words, machine=machine, **variables)
+    assert first.cpus == expected
+    assert (first.cpu_list, second.cpu_list) == ("0", "1")
 
 
 def test_gpus_limit_the_slots_and_go_to_one_slot_each():
