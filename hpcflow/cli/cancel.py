@@ -31,7 +31,8 @@ def cancel(directory: Path | None) -> None:
         alive = (job for job in engine.state.campaign.jobs.values() if not job.ended)
         left = sum(1 for job in alive if job.id or may_turn_up(engine, job)) - asked
     tell(engine)
-    click.echo(f"{asked} jobs were asked to end; what is finished stays. Go on with: hpcflow resume")
+    jobs = "1 job was" if asked == 1 else f"{asked} jobs were"
+    click.echo(f"{jobs} asked to end; what is finished stays. Go on with: hpcflow resume")
     if left:
         click.echo(f"{left} could not be asked, or nobody knows if they are there; the next tick sees to them")
         sys.exit(EXIT_CODES["waiting"])

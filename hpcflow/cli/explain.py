@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections import Counter
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 from hpcflow.cli.campaign import campaign_option, look_at, open_database, pick_array, pick_tasks
+from hpcflow.cli.table import seconds as for_people
 from hpcflow.database.arrays import describe
 from hpcflow.database.inputs import read_input
 from hpcflow.database.results import Accepted, read_records, worker_records
@@ -162,8 +164,6 @@ def _attempt(record: Accepted, worker: str, array: ArrayState) -> dict[str, Any]
 
 
 def _quoted(path: Path) -> str:
-    import shlex
-
     return shlex.quote(str(path))
 
 
@@ -176,7 +176,10 @@ def _array_text(found: dict[str, Any]) -> str:
         lines.append(found["attention"])
     for failure in found["failures"]:
         lines.append(f"{failure['tasks']} failed: {failure['what']}")
-        lines.append(f"    look at one with: hpcflow explain {found['array']}/{failure['example']}")
+        one = shlex.quote(f"{found['array']}/{failure['example']}")
+        lines.append(f"    look at one with: hpcflow explain {one}")
+    if found["failures"]:
+        lines.append("when the cause is mended: hpcflow resume --retry-failed")
     lines += found["trouble"]
     for worker in found["workers"]:
         if worker["end"] not in ("no work", ""):
@@ -198,7 +201,7 @@ def _task_text(found: dict[str, Any]) -> str:
         why = attempt["message"] or attempt["reason"]
         where = f" on {attempt['host']}" if attempt["host"] else ""
         where += f" in image {attempt['image']}" if attempt["image"] else ""
-        seconds = "" if attempt["seconds"] is None else f" after {attempt['seconds']:.3g} s"
+        seconds = "" if attempt["seconds"] is None else f" after {for_people(attempt['seconds'])} s"
         lines.append(f"attempt {attempt['attempt']}{where}: {attempt['state']}{seconds}{': ' + why if why else ''}")
         tail = attempt["output"].strip().splitlines()[-30:]
         lines += [f"    {line}" for line in tail]

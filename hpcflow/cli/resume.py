@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from hpcflow.cli.table import show
 from hpcflow.database.database import Database
 from hpcflow.engine.engine import Engine, open_engine
 from hpcflow.engine.retry import disown, release, retry_failed
-from hpcflow.engine.summary import summarize
+from hpcflow.engine.summary import EXIT_CODES, campaign_state, summarize
 from hpcflow.errors import UserError
 
 
@@ -22,6 +23,8 @@ from hpcflow.errors import UserError
 @click.option("--copied", is_flag=True, help="This is a copy: keep its results, leave the original's jobs alone.")
 def resume(directory: Path | None, **flags: bool) -> None:
     """Go on after anything: a kill, a full disk, a cancelled job, a mended mistake.
+
+    Exit code: 0 the campaign goes on or is done, 4 it needs attention.
 
     Example: hpcflow resume --retry-failed
     """
@@ -38,6 +41,8 @@ def resume(directory: Path | None, **flags: bool) -> None:
     engine = one_tick(database, patience=2.0, before=before)
     tell(engine)
     show(summarize(engine))
+    if campaign_state(engine.state.campaign) == "attention":
+        sys.exit(EXIT_CODES["attention"])
 
 
 def _settle_place(database: Database, copied: bool) -> None:

@@ -18,7 +18,7 @@ from hpcflow.engine.chain import start_chain
 from hpcflow.engine.engine import Engine, look, open_engine
 from hpcflow.engine.plan import Planned, make_plan
 from hpcflow.engine.retry import release
-from hpcflow.engine.summary import summarize
+from hpcflow.engine.summary import EXIT_CODES, campaign_state, summarize
 from hpcflow.engine.tick import tick
 from hpcflow.errors import UserError, nearest
 from hpcflow.version import __version__
@@ -86,6 +86,8 @@ def submit(
         tick(engine, submission=True)
     tell(engine)
     show(summarize(engine))
+    if campaign_state(engine.state.campaign) == "attention":
+        sys.exit(EXIT_CODES["attention"])
 
 
 def _site(database: Database, site: str | None, configuration: Configuration) -> str:
@@ -172,7 +174,9 @@ def _show_plan(planned: list[Planned], changes: list[str], site: str, scripts: b
             click.echo("Nothing new to submit.")
         return
     click.echo(f"On {site}:")
-    rows = [("step", "class", "tasks", "there already", "workers", "slots each", "node-hours at most")]
+    rows: list[tuple[str, ...]] = [
+        ("step", "class", "tasks", "there already", "workers", "slots each", "node-hours at most")
+    ]
     for plan in planned:
         rows.append(
             (
@@ -185,6 +189,8 @@ def _show_plan(planned: list[Planned], changes: list[str], site: str, scripts: b
                 "" if plan.node_hours is None else f"{plan.node_hours:.1f}",
             )
         )
+    if not any(row[-1] for row in rows[1:]):  # nobody counts here, and without it the table fits 80 columns
+        rows = [row[:-1] for row in rows]
     for line in columns(rows):
         click.echo(line)
     click.echo("Steps that need results of these follow when they are there.")

@@ -30,14 +30,14 @@ def show(summary: dict[str, Any]) -> None:
                 str(array["failed"] or ""),
                 str(array["unfinished"] or ""),
                 _workers(array),
-                "" if mean is None else f"{mean:.3g}",
+                "" if mean is None else seconds(mean),
             )
         )
     for line in columns(rows):
         click.echo(line)
     for array in summary["arrays"]:
         for job in array["jobs"]:
-            if job["state"] != "ended":
+            if _lives(array, job):
                 why = f": {job['reason']}" if job["reason"] else ""
                 click.echo(f"job {job['id'] or job['name']} for {array['name']}: {job['state']}{why}")
         if array["ended_by"]:
@@ -54,8 +54,20 @@ def show(summary: dict[str, Any]) -> None:
 
 def _workers(array: dict[str, Any]) -> str:
     running = array["running_workers"]
-    live = sum(job["workers"] for job in array["jobs"] if job["state"] != "ended")
+    live = sum(job["workers"] for job in array["jobs"] if _lives(array, job))
     return f"{running} of {live}" if live else ""
+
+
+def _lives(array: dict[str, Any], job: dict[str, Any]) -> bool:
+    """Whether a job is news. The last of a finished array leave by themselves, and often no tick ever looks again."""
+    return job["state"] != "ended" and not (array["state"] == "done" and job["state"] in ("running", "submitted"))
+
+
+def seconds(value: float) -> str:
+    """Seconds for people: three digits, never a power of ten."""
+    if value < 0.001:
+        return "<0.001"
+    return f"{value:.0f}" if value >= 999.5 else f"{value:.3g}"
 
 
 def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
