@@ -118,39 +118,53 @@ class SchedulerError(Exception):
 
 
 class Scheduler(Protocol):
-    """The back end of one site. Every method may raise SchedulerError and nothing else.
+    """The back end of one site: six methods, of which each may raise SchedulerError and nothing else.
 
-    ``submit`` puts one job into the queue and returns its id. ``width`` 1 must become a plain
-    job. It must not return an id it is not sure of: what cannot be read is ``unclear``.
-
-    ``listing`` returns every element of this user that the queue knows, of any campaign, with
-    one query. A reply that is partial, empty where it cannot be, or unreadable raises; an empty
-    list means that the scheduler said, credibly, that there is nothing. Absence is never proof.
-
-    ``endings`` asks accounting about the given elements, with one query. Elements it does not
-    know are absent from the answer. No accounting at all is an empty answer. An element without
-    an id stands for a submission that was not answered: where accounting can be asked for names,
-    the answer has ``(name, None)`` with the id, whether or not it has ended.
-
-    ``cancel`` ends the given elements, or whole jobs (``index`` None), only where id *and* name
-    agree with what the scheduler has now: ids of lost jobs are given to other people's.
-
-    ``limits`` reads what the cluster allows, for what the site file does not say.
-
-    ``visible`` says whether this host can see for itself that a worker process is gone (only
-    the local scheduler can); then no settle time is needed.
+    A test asks every back end for what stands here: ``tests/schedulers/test_contract.py``.
     """
 
-    def submit(self, submission: Submission) -> str: ...
+    def submit(self, submission: Submission) -> str:
+        """Put one job into the queue and return its id.
 
-    def listing(self) -> list[Element]: ...
+        A width of 1 becomes a plain job. Only an id that is certain is returned: what cannot be
+        read, or came with an error, is ``unclear``.
+        """
+        ...
 
-    def endings(self, elements: Iterable[Element]) -> Mapping[tuple[str, int | None], Ending]: ...
+    def listing(self) -> list[Element]:
+        """Return every element of this user that the queue knows, of any campaign, with as few questions as it takes.
 
-    def cancel(self, elements: Iterable[Element]) -> None: ...
+        An array stands for its elements and is not among them. A reply that is cut, unreadable or
+        empty where it cannot be raises; an empty list means that the scheduler said, credibly,
+        that there is nothing. Absence is never proof.
+        """
+        ...
 
-    def limits(self) -> Limits: ...
+    def endings(self, elements: Iterable[Element]) -> Mapping[tuple[str, int | None], Ending]:
+        """Return what accounting knows of these elements, asked about all of them at once.
+
+        What it does not know is absent from the answer, and no accounting at all is an empty
+        answer. An element without an id stands for a submission that was not answered: where
+        accounting can be asked for names, the answer has ``(name, None)`` with the id, whether or
+        not it has ended.
+        """
+        ...
+
+    def cancel(self, elements: Iterable[Element]) -> None:
+        """End these elements, or whole jobs (``index`` None).
+
+        Only where id *and* name agree with what the scheduler has now: ids of lost jobs are given
+        to other people's. One that cannot be ended does not keep the others from it.
+        """
+        ...
+
+    def limits(self) -> Limits:
+        """Return what the cluster allows this user, for what the site file does not say."""
+        ...
 
     def visible(self, host: str, pid: int, start: int) -> bool | None:
-        """True if that process lives, False if it is gone, None if it cannot be seen from here."""
+        """Whether that process lives; None if it cannot be seen from here, as nearly always.
+
+        Where it can (the local scheduler), no settle time is needed before its work is given to others.
+        """
         ...

@@ -6,10 +6,13 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from . import commands
 from .base import Element
 from .targets import cancel_targets
+
+T = TypeVar("T")
 
 FRESH = 10.0
 """Seconds for which a listing is good enough to cancel by."""
@@ -91,3 +94,17 @@ def submitted(reply: commands.Reply, identity: str | None, kind: Callable[[str],
     if reply.timed_out or reply.exit_code <= 0 or identity is not None:
         raise commands.failure("unclear", reply)
     raise commands.failure(kind(reply.said), reply)
+
+
+def understood(reply: commands.Reply, read: Callable[[str], T]) -> T:
+    """Return what a function reads in a reply.
+
+    Raises
+    ------
+    SchedulerError
+        ``transient`` if the function raises ValueError, because the reply is cut or says something else.
+    """
+    try:
+        return read(reply.stdout)
+    except ValueError as error:
+        raise commands.failure("transient", reply, str(error)) from error

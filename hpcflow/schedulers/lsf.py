@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from . import commands, lsf_endings, lsf_text
 from .base import Element, Ending, Limits, SchedulerError, Submission
-from .clients import Clients, submitted
+from .clients import Clients, submitted, understood
 
 _OUR_OWN = {
     # Ask once. Else clients wait for ever while the daemons are away, and bsub does where too many jobs of this user
@@ -66,10 +66,7 @@ class LSF(Clients):
         # Exit codes differ between versions and for an empty queue: the text decides.
         if reply.timed_out or reply.exit_code < 0:
             raise commands.failure("transient", reply)
-        try:
-            return lsf_text.listing(reply.stdout, reply.stderr)
-        except ValueError as error:
-            raise commands.failure("transient", reply, str(error)) from error
+        return understood(reply, lambda stdout: lsf_text.listing(stdout, reply.stderr))
 
     def endings(self, elements: Iterable[Element]) -> Mapping[tuple[str, int | None], Ending]:
         """Run bjobs once; and bhist once more for elements that LSF has forgotten by now.

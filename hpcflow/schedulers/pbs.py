@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from . import commands, pbs_endings, pbs_text
 from .base import Cause, Element, Ending, Limits, SchedulerError, Submission
-from .clients import Clients, submitted
+from .clients import Clients, submitted, understood
 
 
 class PBS(Clients):
@@ -43,10 +43,7 @@ class PBS(Clients):
         reply = self._run(["qstat", *arguments])
         if reply.exit_code != 0 or pbs_text.complains(reply.stderr):
             raise commands.failure("transient", reply)
-        try:
-            return pbs_text.listing(reply.stdout)
-        except ValueError as error:
-            raise commands.failure("transient", reply, str(error)) from error
+        return understood(reply, pbs_text.listing)
 
     def endings(self, elements: Iterable[Element]) -> Mapping[tuple[str, int | None], Ending]:
         """Run qstat once with history. Most servers keep none: then nothing is known."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from . import commands, indices, slurm_text
 from .base import Element, Ending, Limits, SchedulerError, Submission
-from .clients import Clients, submitted
+from .clients import Clients, submitted, understood
 
 _OUR_OWN = {
     "SLURM_BITSTR_LEN": "0",  # index lists in full: by default they are cut at 64 characters
@@ -61,10 +61,7 @@ class Slurm(Clients):
         reply = self._run(["squeue", *slurm_text.listing_arguments(os.getuid(), self.clusters)])
         if reply.exit_code != 0 or "error:" in reply.stderr:
             raise commands.failure("transient", reply)
-        try:
-            return slurm_text.listing(reply.stdout, self.clusters)
-        except ValueError as error:
-            raise commands.failure("transient", reply, str(error)) from error
+        return understood(reply, lambda stdout: slurm_text.listing(stdout, self.clusters))
 
     def endings(self, elements: Iterable[Element]) -> Mapping[tuple[str, int | None], Ending]:
         """Run sacct once. Where there is no accounting, only what the last listing showed is known."""
@@ -88,10 +85,7 @@ class Slurm(Clients):
             return known
         if reply.exit_code != 0 or "error:" in reply.stderr or (reply.stdout and reply.stdout[-1] != "\n"):
             raise commands.failure("transient", reply)
-        try:
-            return {**known, **slurm_text.accounting(reply.stdout, asked, self.clusters)}
-        except ValueError as error:
-            raise commands.failure("transient", reply, str(error)) from error
+        return {**known, **understood(reply, lambda text: slurm_text.accounting(text, asked, self.clusters))}
 
     def cancel(self, elements: Iterable[Element]) -> None:
         """Run scancel for what is there under the same id and name, after a look unless there was one just now.
@@ -124,10 +118,7 @@ class Slurm(Clients):
         reply = self._run(["scontrol", *self._of_cluster(), "show", "config"])
         if reply.exit_code != 0:
             raise commands.failure("transient", reply)
-        try:
-            array = slurm_text.configured_limits(reply.stdout).array
-        except ValueError as error:
-            raise commands.failure("transient", reply, str(error)) from error
+        array = understood(reply, slurm_text.configured_limits).array
         user = pwd.getpwuid(os.getuid()).pw_name
         fields = "format=Account,Partition,MaxJobs,MaxSubmitJobs,DefaultQOS"
         try:
