@@ -245,7 +245,7 @@ def test_a_failing_call_is_told_with_its_last_lines_and_tried_again_on_demand(ma
         "def flow(run):\n    run.map(after, [run.call(judge, 3).result()])\n"
     )
     campaign = make_campaign(flow)
-    assert campaign.hpcflow("submit").returncode == 0
+    assert campaign.hpcflow("submit").returncode == 4
     assert campaign.poll().returncode == 4
     (message,) = campaign.status()["attention"].values()
     assert "ValueError: cannot judge" in message
