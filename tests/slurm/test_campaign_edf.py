@@ -1,4 +1,4 @@
-"""A worker that srun starts in an image (``srun --environment``, as the Container Engine has it): what it gets of the node.
+"""A worker that srun starts in an image, as the Container Engine does with ``--environment``: what it gets of the node.
 
 The plugin that does it is at one site. Here srun is the real one, and a stand-in in front of it takes that option away.
 """
@@ -17,7 +17,7 @@ FLOW = """
 import os, subprocess, time
 import hpcflow as hf
 
-NAMES = ("SLURM_CPUS_ON_NODE", "SLURM_GPUS_ON_NODE", "SLURM_STEP_ID", "CUDA_VISIBLE_DEVICES", "HPCFLOW_IMAGE", "IN_IMAGE")
+NAMES = ("SLURM_CPUS_ON_NODE", "SLURM_GPUS_ON_NODE", "CUDA_VISIBLE_DEVICES", "HPCFLOW_IMAGE", "IN_IMAGE")
 
 def look(x):
     time.sleep(0.5)
@@ -31,7 +31,10 @@ MORE = """
 nodes: {{n: {{cores: 4, gpus: 2, memory: 4000M}}}}
 container: {{engine: edf}}
 queues:
-  whole: {{node: n, exclusive: true, options: {{partition: debug, gpus-per-node: null, gpus-per-task: "{{slot_gpus}}"}}}}
+  whole:
+    node: n
+    exclusive: true
+    options: {{partition: debug, gpus-per-node: null, gpus-per-task: "{{slot_gpus}}"}}
 classes:
   inside:
     like: default
