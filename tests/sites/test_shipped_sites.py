@@ -2,6 +2,7 @@
 
 import re
 import runpy
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -9,10 +10,13 @@ import pytest
 from click.testing import CliRunner
 
 from hpcflow.cli.main import cli
+from hpcflow.errors import UserError
 from hpcflow.sites import schema
 from hpcflow.sites.facts import covering, facts
 from hpcflow.sites.layers import load_site, site_document
 from hpcflow.sites.rules import validate
+
+Writer = Callable[..., Path]
 
 SITES = Path(__file__).parents[2] / "sites"
 NAMES = sorted(path.stem for path in SITES.glob("*.yaml"))
@@ -86,6 +90,50 @@ def test_a_site_without_a_person_has_no_account(name: str, monkeypatch: pytest.M
     site = load_site(name)
     assert site.account is None
     assert [c for c in site.classes.values() if c.account] == []
+
+
+REFUSED = [
+    ("lumi", "training: {cores: 8}", "queue small-g gives at most 7 cores per GPU: 7, not 8."),
+    ("lumi", "training: {queue: standard-g, slots: 1}", "queue standard-g hands out whole nodes, and 8 such slots fit"),
+    ("frontier", "training: {walltime: 6h}", "06:00:00 is more than queue batch allows for 1 nodes: 02:00:00."),
+    ("frontier", "training: {walltime: 7h, nodes: 100}", "more than queue batch allows for 100 nodes: 06:00:00."),
+    (
+        "perlmutter",
+        "evaluation: {queue: preempt, walltime: 1h}",
+        "01:00:00 is less than the 02:00:00 that queue preempt",
+    ),
+    ("perlmutter", "evaluation: {options: {partition: x}}", "queue gpu refuses jobs with the option 'partition'."),
+    ("polaris", "training: {queue: prod, walltime: 1h}", "queue prod takes jobs of at least 10 nodes, not 1."),
+    ("polaris", "training: {options: {filesystems: null}}", "the option 'filesystems' is required on polaris."),
+    ("aurora", "training: {queue: prod, walltime: 1h}", "queue prod takes jobs of at least 256 nodes, not 1."),
+    ("gadi", "training: {cores: 16}", "queue gpuhopper wants 12 cores per GPU: 12, not 16."),
+    ("gadi", "training: {options: {storage: null}}", "the option 'storage' is required on gadi."),
+    ("marenostrum5", "training: {cores: 10}", "queue acc_ehpc wants 20 cores per GPU: 20, not 10."),
+    ("sofia", "training: {options: {mem: 10G}}", "queue zen4_h200 refuses jobs with the option 'mem'."),
+    ("sofia", "training: {cores: 12}", "queue zen4_h200 wants 24 cores per GPU: 24, not 12."),
+    ("hortense", "default: {cores: 16}", "16 cores are more than a node of queue debug_milan_rhel9 has: 8."),
+    ("hortense", "training: {container: {image: /apps/x.sif}}", "images must lie below $VSC_SCRATCH_PROJECTS_BASE or"),
+    ("daint", "reference: {launcher: '', container: {image: x, wraps: command}}", "the launcher must begin with srun."),
+    ("roihu", "reference: {nodes: 7}", "queue medium takes jobs of at most 6 nodes, not 7."),
+    ("ugent", "default: {options: {clusters: null}}", "the option 'clusters' is required on ugent."),
+    ("dtu", "training: {options: {J: mine}}", "so that 'J' cannot be an option."),
+]
+
+
+@pytest.mark.parametrize(("name", "classes", "message"), REFUSED)
+def test_a_site_refuses_what_its_machine_would(name: str, classes: str, message: str, write: Writer) -> None:
+    write(name, f"account: project_1\nclasses: {{{classes}}}\n")
+    with pytest.raises(UserError) as caught:
+        validate(load_site(name))
+    assert message in str(caught.value)
+
+
+def test_a_campaign_on_aurora_is_not_in_the_home_directory(write: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    write("aurora", "account: project_1")
+    with pytest.raises(UserError, match=r"must not be below \$HOME, as /home/somebody/campaign is"):
+        validate(load_site("aurora", Path("/home/somebody/campaign")))
+    validate(load_site("aurora", Path("/lus/flare/projects/p/campaign")))
 
 
 REFERENCE = runpy.run_path(str(SITES.parent / "docs" / "site_reference.py"))
