@@ -11,6 +11,7 @@ from hpcflow.worker.directories import Scratch
 from hpcflow.worker.flight import MOST_READS, Flight, Setup, Work, read
 from hpcflow.worker.output import Ring
 from hpcflow.worker.processes import SHELL, reap, spawn
+from hpcflow.worker.programs import Programs
 from hpcflow.worker.resources import Share
 
 
@@ -37,6 +38,7 @@ class CommandSlot:
         self.flight = Flight()
         self._setup = setup
         self._environment = environment
+        self._programs = Programs(environment)
         self._scratch = Scratch(setup.scratch, self.number)
         self.stdout, self._stdout = os.pipe()
         self.stderr, self._stderr = os.pipe()
@@ -70,12 +72,17 @@ class CommandSlot:
             end = time.time() + setup.task_walltime
             environment["HPCFLOW_DEADLINE"] = str(int(min(end, setup.deadline or end)))
         os.chdir(directory)  # inherited; the worker itself uses absolute paths only
-        self.pid = spawn(
-            [SHELL, "-c", command],
-            environment,
-            (setup.null, self._stdout, self._stderr),
-            cpus=self.share.cpus,
-        )
+        self.pid = self._spawn(command, environment)
+
+    def _spawn(self, command: str, environment: dict[str, str]) -> int:
+        standard = (self._setup.null, self._stdout, self._stderr)
+        words = self._programs.words(command)
+        if words:
+            try:
+                return spawn(words, {**environment, "PWD": os.getcwd()}, standard, cpus=self.share.cpus)
+            except OSError:
+                pass  # gone, or a script that does not say what runs it: the shell knows what to do or to say
+        return spawn([SHELL, "-c", command], environment, standard, cpus=self.share.cpus)
 
     def read_output(self) -> bool:
         """Take some of what was printed; return whether there was anything."""
