@@ -30,11 +30,11 @@ class PBS(Clients):
 
     def _list(self) -> list[Element]:
         """Run qstat for everything of this user that has not finished; again for arrays that may be held."""
-        elements = self._table(pbs_text.listing_arguments(_user()))
+        elements, arrays = pbs_text.without_arrays(self._table(pbs_text.listing_arguments(_user())))
         if not pbs_text.may_be_held(elements):
             return elements
         try:
-            arrays = self._table(pbs_text.array_arguments(_user()))
+            arrays = arrays or self._table(pbs_text.array_arguments(_user()))
         except SchedulerError:
             return elements  # nothing but why they wait is missing
         return pbs_text.with_held(elements, arrays)

@@ -107,6 +107,18 @@ def array_arguments(user: str) -> list[str]:
     return ["-J", "-w", "-s", "-u", user]
 
 
+def without_arrays(rows: Iterable[Element]) -> tuple[list[Element], list[Element]]:
+    """Return elements and plain jobs, and apart from them the arrays.
+
+    A qstat that answers from a cache (NCAR's qstat-cache, src/qscache) lists arrays too.
+    """
+    elements: list[Element] = []
+    arrays: list[Element] = []
+    for row in rows:
+        (arrays if row.index is None and row.job.endswith("[]") else elements).append(row)
+    return elements, arrays
+
+
 def may_be_held(elements: Iterable[Element]) -> bool:
     """Whether an array among these may be held, which the state of its elements never says.
 

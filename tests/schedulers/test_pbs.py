@@ -100,6 +100,18 @@ def test_elements_of_an_array_that_is_held_are_held(jobs: Jobs) -> None:
     assert jobs.states(name) == {0: State.HELD, 1: State.HELD}
 
 
+def test_a_cached_qstat_that_lists_arrays_too_is_believed(programs: Programs) -> None:
+    """NCAR's qstat-cache: one process, and the arrays themselves are no elements."""
+    widths = (30, 15, 15, 15, 8, 4, 5, 6, 5, 1, 5)
+    rows = [("1[].d", "u", "q", "hf", "--", "1", "1", "--", "00:01", "H", "--")]
+    rows += [(f"1[{i}].d", "u", "q", "hf", "--", "1", "1", "--", "00:01", "Q", "--") for i in range(2)]
+    lines = ["", "d:", " ".join("-" * width for width in widths)]
+    lines += [" ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    programs.says("qstat", "\n".join(lines) + "\n")
+    found = PBS(environment=programs.environment).listing()
+    assert [(e.job, e.index, e.state) for e in found] == [("1[]", 0, State.HELD), ("1[]", 1, State.HELD)]
+
+
 def test_arrays_are_asked_for_only_where_one_may_be_held(programs: Programs) -> None:
     programs.says("qstat", "")
     PBS(environment=programs.environment).listing()
