@@ -18,6 +18,10 @@ from hpcflow.sites.schema import Node, Queue
 CLOSED_TO_MANY = ("AllowAccounts", "AllowGroups", "AllowQos")
 
 
+_WHOLE = re.compile("(default|force)_excl")
+"""How PBS says that jobs get nodes of their own; there is also ignore_excl, which means the opposite."""
+
+
 class Found(NamedTuple):
     """Queues of a cluster as far as its own programs describe them."""
 
@@ -129,7 +133,7 @@ def pbs_queues(queues: str, nodes: str, server: str) -> Found:
         found.add(
             name,
             kinds,
-            exclusive=bool(there) and all("excl" in host.get("sharing", "") for host in there),
+            exclusive=bool(there) and all(_WHOLE.match(host.get("sharing", "")) for host in there),
             min_nodes=min(least),
             max_nodes=None if None in most else max(number or 0 for number in most),
             max_walltime=None if None in times else max(seconds or 0 for seconds in times),

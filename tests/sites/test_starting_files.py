@@ -120,6 +120,14 @@ def test_pbs_says_its_queues_and_nodes() -> None:
     assert "groups" in found.remarks["gpuq"][0]
 
 
+@pytest.mark.parametrize(
+    ("sharing", "exclusive"), [("force_exclhost", True), ("default_excl", True), ("ignore_excl", False)]
+)
+def test_pbs_says_whether_jobs_get_nodes_of_their_own(sharing: str, exclusive: bool) -> None:
+    nodes = said("pbs_nodes.txt").replace("force_exclhost", sharing)
+    assert pbs_queues(said("pbs_queues.txt"), nodes, "").queues["gpuq"].exclusive is exclusive
+
+
 def test_lsf_says_its_queues_and_hosts() -> None:
     found = lsf_queues(said("lsf_queues.txt"), said("lsf_hosts.txt"))
     assert found.default == "hpc"
