@@ -21,7 +21,7 @@ def excluded_nodes(engine: Engine, site: str) -> list[str]:
 
 
 def exclude_node(engine: Engine, job: JobState, index: int) -> None:
-    """Keep away from the node under which an element ended, if accounting names that one and no other."""
+    """Keep away from the node under which an element ended, if the scheduler names that one and no other."""
     ending = engine.endings.get((job.token, index))
     if ending is None or engine.site(job.site).scheduler.kind != "slurm" or not re.fullmatch(r"[\w.-]+", ending.nodes):
         return

@@ -52,6 +52,8 @@ class Element:
     """Why it waits or is held, in the scheduler's words."""
     plain: str = ""
     """The same in plain words, and what can be done about it, where that is known."""
+    nodes: str = ""
+    """Where it runs or ran, in the scheduler's words, where a listing says so."""
 
 
 @dataclass(frozen=True)

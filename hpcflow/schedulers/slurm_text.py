@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from . import indices, slurm_reasons
 from .base import Cause, Element, Ending, Limits, State, Submission
 
-LISTING_FORMAT = "%F|%K|%T|%r|%j|."
-"""Whole job, index, state, reason, name, and a mark that the line is complete: a job's name may
-hold bars and newlines."""
+LISTING_FORMAT = "%F|%K|%T|%r|%j|.%N"
+"""Whole job, index, state, reason, name, nodes after a mark that the name is complete: a job's name
+may hold bars and newlines."""
 
 ACCOUNTING_FIELDS = ("JobID", "Cluster", "State", "ExitCode", "NodeList", "Start", "End", "JobName")
 
@@ -50,8 +50,9 @@ _NEVER = re.compile(
     r"|(QOS|Assoc)M(ax|in)\w*Per(Job|Node)|QOSMin\w+NotSatisfied|AssocGrp(?!\w*Run)\w*Minutes"
 )
 
-_ROW = re.compile(r"(\d+)\|(N/A|[\[\]\d,:%-]+)\|([A-Z_]+)\|(.*)\|(.*)\|\.")
-_TITLE = re.compile(r"[A-Z_]+(\|[A-Z_ ()]+){4}\|\.")
+_ROW = re.compile(r"(\d+)\|(N/A|[\[\]\d,:%-]+)\|([A-Z_]+)\|(.*)\|(.*)\|\.([^|]*)")
+_TITLE = re.compile(r"[A-Z_]+(\|[A-Z_ ()]+){4}\|\.[A-Z]*")
+_END = re.compile(r"\|\.[^|]*\Z")
 _CLUSTER = re.compile(r"CLUSTER: (\S+)")
 _JOB_ID = re.compile(r"(\d+)(?:;(\S+))?")
 _ACCOUNT_ID = re.compile(r"(\d+)(?:_(\d+|\[.*\]))?")
@@ -153,7 +154,7 @@ def listing(stdout: str, clusters: Sequence[str]) -> list[Element]:
     seen = []
     complete = False
     for line in stdout.splitlines():
-        complete = line.endswith("|.")
+        complete = _END.search(line) is not None
         if match := _ROW.fullmatch(line):
             if not titles:
                 raise ValueError(f"the reply does not start with titles: {stdout[:200]!r}")
@@ -174,7 +175,7 @@ def listing(stdout: str, clusters: Sequence[str]) -> list[Element]:
 
 
 def _elements(row: re.Match[str], cluster: str) -> list[Element]:
-    number, index, native, reason, name = row.groups()
+    number, index, native, reason, name, nodes = row.groups()
     job = f"{number};{cluster}" if cluster else number
     state = _STATES.get(native, State.UNKNOWN)
     if state is State.QUEUED and _NEVER.search(reason):
@@ -183,7 +184,7 @@ def _elements(row: re.Match[str], cluster: str) -> list[Element]:
     found = [None] if index == "N/A" else list(indices.expand(index))
     reason = "" if reason == "None" else reason
     plain = slurm_reasons.plain(reason, number) if state in (State.QUEUED, State.HELD) else ""
-    return [Element(job, i, name, state, native, reason, plain) for i in found]
+    return [Element(job, i, name, state, native, reason, plain, nodes) for i in found]
 
 
 def accounting_arguments(elements: Iterable[Element], clusters: Sequence[str], since: str) -> list[str]:
@@ -266,7 +267,7 @@ def listed_endings(elements: Iterable[Element], listed: Iterable[Element]) -> di
     """Return what a listing already says of elements that have ended."""
     wanted = {(e.job, e.index, e.name) for e in elements}
     return {
-        (e.job, e.index): Ending(cause=_CAUSES[e.native], native=e.native)
+        (e.job, e.index): Ending(cause=_CAUSES[e.native], native=e.native, nodes=e.nodes)
         for e in listed
         if e.native in _CAUSES and (e.job, e.index, e.name) in wanted
     }

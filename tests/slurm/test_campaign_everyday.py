@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from campaign_harness import ROOT
 from private_slurm import Cluster
-from slurm_campaigns import SlurmCampaign, as_user
+from slurm_campaigns import QueueWatch, SlurmCampaign, as_user
 
 pytestmark = pytest.mark.slurm
 
@@ -34,6 +34,15 @@ def flow(run: hf.Run):
     run.map(square, [seed], name="last", task_class="work")
 """
 SUM_OF_SQUARES = 140
+TINY = """
+import hpcflow as hf
+
+def nothing(x):
+    return x
+
+def flow(run: hf.Run, count: int):
+    run.map(nothing, range(count), task_class="work").results()
+"""
 
 
 def test_the_label_example_runs_with_another_site_and_nothing_else_changed(slurm_campaign: SlurmCampaign) -> None:
@@ -102,12 +111,26 @@ def _python_for(user: str) -> tuple[str, str]:
     pytest.skip(f"no Python {version} that user {user} may start and read")
 
 
-def test_an_ordinary_user_needs_nothing_else(of_nobody: SlurmCampaign) -> None:
-    campaign = of_nobody.prepare(parameters="count: 10")
-    campaign.give_to_user()
-    campaign.good("submit")
-    campaign.finish_saying()
-    assert campaign.results() == [x * x for x in range(10)]
-    assert set(campaign.ran().values()) == {1}
-    assert {path.owner() for path in campaign.database.rglob("*")} == {"nobody"}
+def twenty_thousand(campaign: SlurmCampaign) -> None:
+    """As many tasks, where sixteen elements may be submitted, and nobody who does more than poll."""
+    campaign.prepare(TINY, parameters="count: 20000", limits="submit: 16")
+    if campaign.user is not None:
+        campaign.give_to_user()
+    with QueueWatch(campaign) as watch:
+        campaign.good("submit")
+        said = campaign.finish_saying()
+    assert campaign.status()["tasks"]["succeeded"] == 20_000, said
+    assert 0 < watch.most <= 16
+    assert campaign.queue() == []
     campaign.check_accounts()
+
+
+@pytest.mark.slow  # 16 Python interpreters
+def test_twenty_thousand_tasks_need_no_more_than_sixteen_elements(slurm_campaign: SlurmCampaign) -> None:
+    twenty_thousand(slurm_campaign)
+
+
+@pytest.mark.slow  # 16 Python interpreters
+def test_an_ordinary_user_needs_nothing_else(of_nobody: SlurmCampaign) -> None:
+    twenty_thousand(of_nobody)
+    assert {path.owner() for path in of_nobody.database.rglob("*")} == {"nobody"}

@@ -10,35 +10,6 @@ from slurm_campaigns import QueueWatch, SlurmCampaign
 
 pytestmark = pytest.mark.slurm
 
-TINY = """
-import hpcflow as hf
-
-def nothing(x):
-    return x
-
-def flow(run: hf.Run, count: int):
-    run.map(nothing, range(count), task_class="work").results()
-"""
-
-
-def _many(campaign: SlurmCampaign, tasks: int, elements: int) -> None:
-    campaign.prepare(TINY, parameters=f"count: {tasks}", limits=f"submit: {elements}")
-    with QueueWatch(campaign) as watch:
-        campaign.good("submit")
-        campaign.finish_saying()
-    assert campaign.status()["tasks"]["succeeded"] == tasks
-    assert 0 < watch.most <= elements
-    assert campaign.queue() == []
-
-
-def test_many_tasks_need_no_more_elements_than_may_be_submitted(slurm_campaign: SlurmCampaign) -> None:
-    _many(slurm_campaign, 2000, 3)
-
-
-@pytest.mark.slow  # 20,000 tasks and 16 Python interpreters
-def test_twenty_thousand_tasks_need_no_more_than_sixteen_elements(slurm_campaign: SlurmCampaign) -> None:
-    _many(slurm_campaign, 20_000, 16)
-
 
 def test_one_worker_is_a_plain_job(slurm_campaign: SlurmCampaign) -> None:
     campaign = slurm_campaign.prepare(parameters="count: 1")
