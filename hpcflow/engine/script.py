@@ -41,11 +41,20 @@ def job_script(engine: Engine, array: ArrayState, job: JobState) -> str:
             resources=job.resources,
             request=job.request,
             excluded=excluded_nodes(engine, job.site),
-            tick=link_command(engine) if engine.state.campaign.chain and not array.call else "",
+            tick=link_command(engine) if _may_tick(engine, array, job) else "",
             image=known_of(site, name, str(engine.campaign)),
         ),
         engine.campaign,
     )
+
+
+def _may_tick(engine: Engine, array: ArrayState, job: JobState) -> bool:
+    """Whether the last worker of a job ticks when it leaves: where it has the memory that links have for calls."""
+    if not engine.state.campaign.chain or array.call:
+        return False
+    site = engine.site(job.site)
+    shape, link = site.task_class(array.task_class).shape(job.request), site.task_class("default").shape()
+    return None in (shape.memory, link.memory) or (shape.memory or 0) * (shape.slots or 1) >= (link.memory or 0)
 
 
 def link_command(engine: Engine) -> str:

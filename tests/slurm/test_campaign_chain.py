@@ -132,6 +132,15 @@ def test_a_worker_killed_while_it_ticks_loses_nothing(campaign: SlurmCampaign, k
     all_done_once(campaign)
 
 
+@pytest.mark.parametrize(("memory", "ticks"), [("50M", False), ("100M", True)])
+def test_only_jobs_with_the_memory_of_a_link_tick(campaign: SlurmCampaign, memory: str, ticks: bool) -> None:
+    campaign.site(work=f", memory: {memory}")
+    campaign.good("submit", "--chain", LATE)
+    (script,) = campaign.database.glob("arrays/*/jobs/*/job.sh")
+    assert ("--tick" in script.read_text()) == ticks
+    campaign.good("cancel")
+
+
 def test_a_lost_link_is_mended_by_the_last_worker(campaign: SlurmCampaign, cluster: Cluster) -> None:
     campaign.write("hpcflow.yaml", YAML.replace("0.2", "2"))
     campaign.good("submit", "--chain", LATE)
