@@ -6,11 +6,10 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """The settings of one worker. Times are in seconds, memory in MiB."""
 
     array: str

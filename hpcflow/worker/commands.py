@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -47,6 +46,8 @@ def fill(template: str, row: Mapping[str, Any]) -> str:
         if not name:
             return match[0][0]
         if name not in row:
+            import difflib  # only now: every worker would load it
+
             near = difflib.get_close_matches(name, row, n=1)
             known = f"did you mean {{{near[0]}}}?" if near else f"known: {', '.join(sorted(row)) or 'none'}."
             raise BadCommand(f"the command names {{{name}}}, {known} Write {{{{{name}}}}} for literal braces")

@@ -7,7 +7,6 @@ import signal
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from hpcflow.worker.array import Array
@@ -30,8 +29,7 @@ class Work(NamedTuple):
     attempt: int
 
 
-@dataclass(frozen=True)
-class Setup:
+class Setup(NamedTuple):
     """What all slots of a worker share."""
 
     array: Array

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import platform
-import secrets
+import random
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -32,6 +30,7 @@ from hpcflow.worker.signals import Signals
 from hpcflow.worker.supply import Supply
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+_RANDOM = random.SystemRandom()
 
 
 def main(argv: list[str]) -> int:
@@ -136,8 +135,7 @@ def _work(options: Options, array: Array, board: Board, name: str, file: RecordF
 
 def _create_file(array: Array, options: Options) -> tuple[str, RecordFile]:
     while True:
-        random = "".join(secrets.choice(_LETTERS) for _ in range(6))
-        name = f"{options.job}.{options.element}-{random}"
+        name = f"{options.job}.{options.element}-" + "".join(_RANDOM.choices(_LETTERS, k=6))
         try:
             return name, RecordFile(os.path.join(array.out, name))
         except FileExistsError:
@@ -153,7 +151,7 @@ def _hello(options: Options, name: str, slots: int) -> dict[str, Any]:
         "job": options.job,
         "element": options.element,
         "scheduler_id": options.scheduler_id,
-        "host": socket.gethostname(),
+        "host": os.uname().nodename,
         "boot": boot,
         "pid": os.getpid(),
         "start": start_ticks(os.getpid()),
@@ -163,7 +161,7 @@ def _hello(options: Options, name: str, slots: int) -> dict[str, Any]:
         "cores": options.cores,
         "gpus": options.gpus,
         "resources": options.resources,
-        "python": platform.python_version(),
+        "python": "{}.{}.{}".format(*sys.version_info),
         "beat": options.beat,
         **image_of(options.job),
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Mapping
 
 from hpcflow.worker.processes import SHELL
@@ -37,6 +36,8 @@ class Programs:
 
     def _find(self, name: str) -> str:
         """Ask the shell, which knows what it does itself: only of a program it says the whole path."""
+        import subprocess  # only now: every worker would load it
+
         asked = [SHELL, "-c", f"command -v {name}"]
         said = subprocess.run(
             asked, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

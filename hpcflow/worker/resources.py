@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hpcflow.worker.arguments import Options
 
@@ -20,8 +20,7 @@ VISIBILITY = (
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(NamedTuple):
     """What one slot may use."""
 
     number: int

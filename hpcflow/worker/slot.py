@@ -11,7 +11,6 @@ import faulthandler
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 import traceback
@@ -226,7 +225,7 @@ class Slot:
         sys.stdout, sys.stderr = self.streams
         # A child whose handle nobody holds any more was left behind. One that is still held (a
         # calculator's server, say) may serve the next task, and ends with this process.
-        for child in list(getattr(subprocess, "_active", None) or ()):
+        for child in list(getattr(sys.modules.get("subprocess"), "_active", None) or ()):
             child.kill()
             child.wait()
         self.scratch.clear()
