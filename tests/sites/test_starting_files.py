@@ -33,6 +33,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
     place = tmp_path / "bin"
     place.mkdir()
     monkeypatch.setenv("PATH", str(place))
+    monkeypatch.setenv("HOME", str(tmp_path))  # whose profile may do anything, and must not be killed at it
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("HPCFLOW_ACCOUNT", raising=False)
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
