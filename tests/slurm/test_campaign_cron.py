@@ -100,11 +100,12 @@ def test_a_poll_without_news_writes_nothing(campaign: SlurmCampaign) -> None:
     assert (campaign.database / "cron.log").read_text() == before
 
 
-@pytest.mark.slow  # one takes its time, and run waits for a moment before it leaves
+@pytest.mark.slow  # run waits for a moment before it leaves
 def test_several_at_once_one_works_and_the_others_leave(campaign: SlurmCampaign) -> None:
     campaign.good("submit")
     # The one that works is asked to take its time: its squeue does.
-    campaign.stand_in("squeue", 'touch "$HERE/asked"; sleep 8', 'exec "$REAL" "$@"')
+    wait = 'touch "$HERE/asked"; for i in $(seq 300); do [ -e "$HERE/go" ] || sleep 0.1; done'
+    campaign.stand_in("squeue", wait, 'exec "$REAL" "$@"')
     worker = campaign.start("poll")
     wait_for((campaign.home / "asked").exists)
     others = [campaign.start(*words) for words in (["poll"], ["resume"], ["run"])]
@@ -113,6 +114,7 @@ def test_several_at_once_one_works_and_the_others_leave(campaign: SlurmCampaign)
         assert other.returncode == BUSY, said
         assert f"process {worker.pid} on " in said
         assert "is running the engine of this campaign" in said
+    (campaign.home / "go").touch()
     worker.communicate(timeout=30)
     assert worker.returncode in (0, 3)
     campaign.honest("squeue")

@@ -254,12 +254,17 @@ def test_an_element_requeued_while_its_first_life_runs_on(
 # -- a controller that is away
 
 
+def _end_controller(cluster: Cluster) -> None:
+    cluster.signal("TERM", "slurmctld")
+    cluster.until(lambda: "slurmctld does not run" in cluster.run(str(SCRIPT), "status", str(cluster.directory)))
+
+
 @pytest.mark.slow  # the clients look for a controller for some seconds
 def test_without_a_controller_nothing_is_submitted_and_nothing_concluded(
     slurm_campaign: SlurmCampaign, cluster: Cluster
 ) -> None:
     campaign = six(slurm_campaign, limits="submit: 4, running: 4, array: 4")
-    cluster.signal("KILL", "slurmctld")
+    _end_controller(cluster)
     said = campaign.good("submit")
     assert said.count("did not answer") == 1
     assert campaign.intents() == []
@@ -285,8 +290,7 @@ def test_a_restarted_controller_changes_nothing(slurm_campaign: SlurmCampaign, c
     campaign = six(slurm_campaign, seconds=2.5)
     campaign.good("submit")
     wait_for(campaign.running)
-    cluster.signal("TERM", "slurmctld")
-    cluster.until(lambda: "slurmctld does not run" in cluster.run(str(SCRIPT), "status", str(cluster.directory)))
+    _end_controller(cluster)
     cluster.up("slurmctld")
     campaign.finish_saying()
     assert len(campaign.intents()) == 1
@@ -299,10 +303,11 @@ def test_a_restarted_controller_changes_nothing(slurm_campaign: SlurmCampaign, c
 def forgetful(cluster: Cluster) -> Iterator[Cluster]:
     """A cluster whose controller, once killed, remembers nothing of what happened since now, and starts no job."""
     cluster.run("scontrol", "update", "partition=debug", "state=down")
-    # Saved a moment later, so what is saved now is kept aside.
-    cluster.until(lambda: "State=DOWN" in cluster.run("scontrol", "show", "partition", "debug"))
+    # It saves its state some seconds late, but completely when it is told to end.
+    _end_controller(cluster)
     state = cluster.directory / "state"
     shutil.copytree(state, state.with_name("state.before"))
+    cluster.up("slurmctld")
     yield cluster
     cluster.run("scontrol", "update", "partition=debug", "state=up")
 
