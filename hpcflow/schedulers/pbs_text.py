@@ -63,7 +63,10 @@ def submit_arguments(submission: Submission, width: int, *, throttle: bool, now:
     if submission.log is not None:
         # The files of elements are copied when they end: one name would leave only the last.
         name = f"{submission.name}.^array_index^.out" if width > 1 else f"{submission.name}.out"
-        output = str(submission.log.absolute() / name)
+        path = str(submission.log.absolute() / name)
+        # A letter beyond ASCII is an illegal value (src/lib/Libcmds/prepare_path.c), but where qsub runs is
+        # not looked at, and that is the directory of the logs.
+        output = path if path.isascii() else name
     return [*arguments, "-o", output, str(submission.script.absolute())]
 
 

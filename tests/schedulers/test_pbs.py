@@ -89,7 +89,9 @@ def test_a_server_that_is_down_explains_nothing(programs: Programs) -> None:
     assert caught.value.transient
 
 
-def test_elements_have_logs_of_their_own(jobs: Jobs) -> None:
+def test_elements_have_logs_of_their_own_whatever_letters_the_path_has(jobs: Jobs) -> None:
+    jobs.directory /= "größe, 100 %"
+    jobs.directory.mkdir()
     _, name = jobs.submit("echo index $PBS_ARRAY_INDEX", width=2)
     logs = [jobs.directory / "log" / f"{name}.{index}.out" for index in (0, 1)]
     until(lambda: [log.exists() and log.read_text() for log in logs] == ["index 0\n", "index 1\n"])

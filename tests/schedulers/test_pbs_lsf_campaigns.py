@@ -58,6 +58,7 @@ def test_cancelling_ends_the_jobs_and_keeps_the_results(campaign: BatchCampaign,
 @pytest.mark.parametrize(
     ("kind", "limit"), [("pbs", "walltime: '00:00:02'"), ("lsf", "W: '00:01'")], ids=["pbs", "lsf"]
 )
+@pytest.mark.slow  # a job must reach its walltime
 def test_at_the_walltime_a_task_goes_on_from_its_checkpoint(campaign: BatchCampaign, kind: str, limit: str) -> None:
     """The worker believes in ten minutes: it is the scheduler that ends it."""
     campaign.prepare(kind, STEPS, "steps: 18", f", options: {{{limit}}}", history="1", minute="2")
@@ -78,6 +79,7 @@ def test_at_the_walltime_a_task_goes_on_from_its_checkpoint(campaign: BatchCampa
     ],
     ids=["pbs memory", "lsf memory", "pbs", "lsf", "pbs without history"],
 )
+@pytest.mark.slow  # the scheduler is asked when the settle time is over
 def test_a_job_that_dies_of_sigkill_is_explained(
     campaign: BatchCampaign, kind: str, settings: dict[str, str], cause: str
 ) -> None:
@@ -113,6 +115,7 @@ def test_a_submission_without_an_answer_is_found_in_the_queue(campaign: BatchCam
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow  # it is looked for twice, a settle time apart
 def test_workers_tell_the_id_of_a_job_that_nobody_could_list_and_it_can_be_cancelled(
     campaign: BatchCampaign, kind: str
 ) -> None:
@@ -129,6 +132,7 @@ def test_workers_tell_the_id_of_a_job_that_nobody_could_list_and_it_can_be_cance
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow  # the scheduler is away for longer than the settle time
 def test_a_scheduler_that_is_away_changes_nothing(campaign: BatchCampaign, kind: str) -> None:
     campaign.prepare(kind, parameters="count: 8, seconds: 0.5", history="1")
     campaign.good("submit")

@@ -47,6 +47,10 @@ def test_elements_have_logs_of_their_own() -> None:
     assert "-o /c/log/hf001abc.^array_index^.out" in arguments(2, log=Path("/c/log"))
 
 
+def test_letters_beyond_ascii_are_kept_from_qsub() -> None:
+    assert "-o hf001abc.out" in arguments(log=Path("/größe/log"))
+
+
 def test_a_begin_is_local_time_and_one_in_the_past_is_left_out() -> None:
     at = time.mktime((2026, 11, 20, 7, 5, 30, 0, 0, -1))
     submission = Submission(Path("/c/job.sh"), "n", 1, not_before=at)
