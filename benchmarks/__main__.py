@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Callable
 
-from benchmarks import collecting, commands, files, indexing, worker_overhead
+from benchmarks import collecting, commands, files, indexing, slurm, worker_overhead
 from benchmarks.ratios import Row
 
 
@@ -28,6 +28,7 @@ ALL: dict[str, Callable[[], list[Row]]] = {
     "commands": commands.measure,
     "files": files.measure,
     "indexing": indexing.measure,
+    "slurm": slurm.measure,
 }
 
 
