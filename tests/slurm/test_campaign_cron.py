@@ -44,9 +44,13 @@ def run_entries(campaign: SlurmCampaign, tool: str = "crontab") -> list[int]:
 @pytest.mark.parametrize("tool", ["crontab", "scrontab"])
 def test_cron_moves_the_campaign_and_its_line_goes_when_it_is_done(campaign: SlurmCampaign, tool: str) -> None:
     campaign.good("submit")
-    campaign.good("cron", "--install", *(["--scron"] if tool == "scrontab" else []))
+    which = ["--scron"] if tool == "scrontab" else []
+    printed = campaign.good("cron", *which).splitlines()
+    assert table(campaign, tool) == FOREIGN[:-1]
+    campaign.good("cron", "--install", *which)
     assert table(campaign, tool)[: len(FOREIGN) - 1] == FOREIGN[:-1]
     added = table(campaign, tool)[len(FOREIGN) - 1 :]
+    assert added == printed
     assert added[-1].startswith("*/5 * * * * /bin/sh ")
     assert all(line.startswith("#SCRON --") for line in added[:-1])
     assert ("#SCRON --partition=debug" in added) == (tool == "scrontab")
