@@ -62,7 +62,8 @@ def _image(site: Site, task_class: TaskClass, runtime: Runtime, image: Path) -> 
         allowed = " or ".join(runtime.image_on)
         yield f"images must lie below {allowed} on {site.name}, not at {real}."
     if not os.path.exists(image):
-        yield f"there is no image {image}. {how_to_make(image)}"
+        make = "The site's documentation says how to write one." if runtime.engine == "edf" else how_to_make(image)
+        yield f"there is no image {image}. {make}"
         return
     try:
         missing, made_for = missing_bytes(image), architecture(image)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from hpcflow.sites.schema import Container, Runtime, Site
 
 IMAGE_FILES = ("apptainer", "singularity", "charliecloud")
-"""Engines whose images are files or directories, unless they are named by a URL."""
+"""Engines whose images are files or directories, unless they are named by a URL. Of an EDF, which names the image and
+what to show in it, the file itself is looked at."""
 
 _SIF = struct.Struct("<32s10s3s3s16s8q")
 """The head of an image of Apptainer: launcher, magic, version, architecture, id; then times, numbers of
@@ -42,7 +43,8 @@ class _Head(NamedTuple):
 def local_path(runtime: Runtime, container: Container, campaign: str | None = None) -> Path | None:
     """Return where the image of a class lies, or None if only the node or a registry can tell."""
     image = os.path.expanduser(os.path.expandvars(container.image))
-    if runtime.engine not in IMAGE_FILES or "$" in image or ":/" in image:
+    is_file = runtime.engine in IMAGE_FILES or (runtime.engine == "edf" and image.endswith(".toml"))
+    if not is_file or "$" in image or ":/" in image:
         return None
     return Path(campaign or "", image)  # jobs start in the campaign
 

@@ -24,6 +24,8 @@ def image_of(worker: str, environment: Mapping[str, str] = os.environ) -> dict[s
     if not rest or job != worker.partition(".")[0]:
         return {}
     digest, _, name = rest.partition(" ")
+    if digest == "-" and "@sha256:" in name:  # of a registry, and named by what it is
+        digest = name.rpartition("@sha256:")[2]
     return {"image": name} if digest == "-" else {"image": name, "image_digest": digest}
 
 

@@ -214,6 +214,8 @@ def test_where_the_image_is_an_option_of_srun_there_must_be_one_srun(
     assert message in told
     validate(site(classes("queue: small, launcher: srun, container: {image: mace, wraps: command}") + EDF))
     validate(site(classes("queue: small, container: {image: mace}") + EDF))
+    told = problems(site(classes("queue: small, container: {image: /nowhere/mace.toml}") + EDF))
+    assert "there is no image /nowhere/mace.toml. The site's documentation says how to write one." in told
 
 
 def test_what_changed_between_reading_and_telling_is_told_from_the_files_of_the_campaign(
