@@ -83,7 +83,7 @@ def starting_file(name: str, machine: Machine, today: datetime.date) -> str:
     if queues.queues:
         lines += ["", "queues:"]
     for key, queue in queues.queues.items():
-        shares = _shares(queues.nodes.get(queue.node or ""), queue, key, doubts)
+        shares = _shares(_node(machine, key), queue, doubts)
         lines += [f"  # {remark}" for remark in queues.remarks.get(key, ())]
         lines += [f"  {_word(key)}: {_flow(_keys(queue) | shares)}" + ("  # the default" * (key == queues.default))]
     lines += _container(machine, doubts)
@@ -100,7 +100,7 @@ def _account(machine: Machine) -> list[str]:
     return [] if machine.kind == "slurm" and not machine.silent else ["# account: if jobs need one"]
 
 
-def _shares(node: Node | None, queue: Queue, name: str, doubts: dict[str, str]) -> dict[str, Any]:
+def _shares(node: Node | None, queue: Queue, doubts: dict[str, str]) -> dict[str, Any]:
     """Return the memory that slots get where nodes are shared: their share of the node."""
     if node is None or node.memory is None or queue.exclusive:
         return {}
@@ -127,23 +127,16 @@ def _classes(machine: Machine, doubts: dict[str, str]) -> list[str]:
             f"  {name}: {{like: default}}" for name in ("reference", "training", "evaluation")
         ]
     cpu, gpu = choose(machine)
-    found = machine.queues
-    default: dict[str, Any] = {"queue": cpu, "walltime": _within(found.queues.get(cpu or ""), 3600)}
-    reference: dict[str, Any] = {"queue": cpu, "walltime": _within(found.queues.get(cpu or ""), 12 * 3600)}
-    queue = found.queues.get(cpu or "")
-    node = found.nodes.get(queue.node or "") if queue else None
+    node = _node(machine, cpu)
     cores = _divisor(node.cores, 32) if node else 8
+    default = _in_queue(machine, cpu, 3600)
+    reference = _in_queue(machine, cpu, 12 * 3600)
     reference |= {"cores": cores, "ranks": cores, "launcher": _launcher(machine.kind, node)}
-    if queue and queue.min_nodes > 1:
-        default["nodes"] = reference["nodes"] = queue.min_nodes
-    training: dict[str, Any] = {"queue": gpu or cpu, "walltime": _within(found.queues.get(gpu or cpu or ""), 24 * 3600)}
-    gpu_queue = found.queues.get(gpu or "")
-    gpu_node = found.nodes.get(gpu_queue.node or "") if gpu_queue else None
-    training["cores"] = max(1, gpu_node.cores // gpu_node.gpus) if gpu_node and gpu_node.gpus else min(8, cores)
+    training = _in_queue(machine, gpu or cpu, 24 * 3600)
+    node = _node(machine, gpu)
+    training["cores"] = max(1, node.cores // node.gpus) if node and node.gpus else min(8, cores)
     if gpu:
         training["gpus"] = 1
-    if gpu_queue and gpu_queue.min_nodes > 1:
-        training["nodes"] = gpu_queue.min_nodes
     doubts["classes"] = "a suggestion: queues, sizes, walltimes and launcher were chosen by rules of thumb"
     lines = ["classes:", *_block("default", default), *_block("reference", reference)]
     if machine.modules:
@@ -152,6 +145,17 @@ def _classes(machine: Machine, doubts: dict[str, str]) -> list[str]:
             f"    # environment: {{modules: [{', '.join(machine.modules[:12])}]}}",
         ]
     return [*lines, *_block("training", training), "  evaluation: {like: training}"]
+
+
+def _in_queue(machine: Machine, name: str | None, seconds: float) -> dict[str, Any]:
+    """Return what a class says that goes to a queue for so long, or for as long as that allows."""
+    queue = machine.queues.queues.get(name or "", Queue())
+    walltime = duration_text(max(180.0, min(seconds, queue.max_walltime or seconds)))
+    return {"queue": name, "walltime": walltime} | ({"nodes": queue.min_nodes} if queue.min_nodes > 1 else {})
+
+
+def _node(machine: Machine, queue: str | None) -> Node | None:
+    return machine.queues.nodes.get(machine.queues.queues.get(queue or "", Queue()).node or "")
 
 
 def choose(machine: Machine) -> tuple[str | None, str | None]:
@@ -180,9 +184,11 @@ def choose(machine: Machine) -> tuple[str | None, str | None]:
 def _launcher(kind: str, node: Node | None) -> str:
     if kind != "slurm":
         return "mpirun -np {ranks}"
-    # Several steps run side by side in a job only if each takes no more than its part.
+    # Several steps run side by side in a job only if each takes no more than its part. Where Slurm counts threads, the
+    # number of CPUs is that of the job, which srun knows.
+    cpus = " --cpus-per-task={threads}" if node is None or node.cpus_per_core == 1 else ""
     memory = " --mem={memory}M" if node and node.memory else ""
-    return "srun --exact --nodes=1 --ntasks={ranks} --cpus-per-task={threads}" + memory
+    return "srun --exact --nodes=1 --ntasks={ranks}" + cpus + memory
 
 
 def _notes(machine: Machine, doubts: dict[str, str], today: datetime.date) -> list[str]:
@@ -210,11 +216,6 @@ def _keys(struct: msgspec.Struct) -> dict[str, Any]:
     for key in found.keys() & {"max_walltime", "min_walltime"}:
         found[key] = duration_text(found[key])
     return found | ({"memory": f"{found['memory']}M"} if "memory" in found else {})
-
-
-def _within(queue: Queue | None, seconds: float) -> str:
-    longest = queue.max_walltime if queue and queue.max_walltime else seconds
-    return duration_text(max(180.0, min(seconds, longest)))
 
 
 def _divisor(number: int, most: int) -> int:

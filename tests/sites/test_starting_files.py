@@ -186,6 +186,11 @@ def test_classes_go_where_their_work_can_run() -> None:
     assert "  training:\n    queue: gpuq\n    walltime: 24:00:00\n    cores: 16\n    gpus: 1\n" in text
 
 
+def test_steps_leave_the_number_of_cpus_to_the_job_where_slurm_counts_threads() -> None:
+    assert '"srun --exact --nodes=1 --ntasks={ranks} --mem={memory}M"' in starting_file("new", WHOLE, DAY)
+    assert " --cpus-per-task={threads} " in starting_file("new", SLURM, DAY)
+
+
 def test_what_was_guessed_is_marked_and_what_was_read_has_its_source() -> None:
     text = starting_file("new", PBS, DAY)
     sources, _, doubts = text.partition("\nsources:\n")[2].partition("\nunverified:\n")
