@@ -39,7 +39,7 @@ class Cluster:
         self.run(str(SCRIPT), "signal", str(self.directory), name, *parts)
 
     def up(self, *parts: str) -> None:
-        """Start daemons again."""
+        """Start daemons again, or let them go on."""
         self.run(str(SCRIPT), "up", str(self.directory), *parts)
 
     def slurm(self, **keys: object) -> Slurm:
@@ -57,10 +57,10 @@ class Cluster:
         """Bring everything back: all daemons up, no job left, all nodes usable."""
         parts = ["munged", "mariadbd", "slurmdbd"] if self.accounting else ["munged"]
         parts += ["slurmctld", *NODES]
-        self.signal("CONT", *parts)
         self.up(*parts)
-        for state in ("PENDING", "RUNNING", "SUSPENDED"):  # without a filter scancel wants an id
-            self.run("scancel", f"--state={state}")
+        if self.run("squeue", "--noheader"):
+            for state in ("PENDING", "RUNNING", "SUSPENDED"):  # without a filter scancel wants an id
+                self.run("scancel", f"--state={state}")
         self.until(lambda: self._usable() and not self.run("squeue", "--noheader"))
 
     def _usable(self) -> bool:
