@@ -125,6 +125,7 @@ class SlurmCampaign(Campaign):
         self.bin = home / "bin"
         """In front of PATH, for stand-ins."""
         self.bin.mkdir(exist_ok=True)
+        self.polls = 0
         self.path = f"{self.bin}:{cluster.environment['PATH']}"
         self.environment["PATH"] = self.path
         self._python = python
@@ -186,6 +187,11 @@ class SlurmCampaign(Campaign):
         """Everything written so far becomes the other user's."""
         assert self.user is not None
         subprocess.run(["chown", "-R", self.user, str(self.home), str(self.directory)], check=True)
+
+    def poll(self) -> Finished:
+        """Count it, too."""
+        self.polls += 1
+        return super().poll()
 
     def fails(self, *arguments: str) -> Finished:
         """Run a command that must leave with attention."""

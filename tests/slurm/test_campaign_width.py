@@ -46,9 +46,11 @@ def test_more_than_may_run_wait_behind_the_others(slurm_campaign: SlurmCampaign,
 def test_queued_workers_without_work_are_cancelled(slurm_campaign: SlurmCampaign) -> None:
     # Each of the four nodes has room for one such worker.
     campaign = slurm_campaign.prepare(parameters="count: 8, seconds: 1.5", limits="submit: 7", work=", cores: 4")
+    campaign.stand_in("squeue", 'echo x >>"$HERE/listed"', 'exec "$REAL" "$@"')
     campaign.good("submit")
     said = campaign.finish_saying()
     assert "cancelled 3 queued workers for which no work is left" in said
+    assert (campaign.home / "listed").read_text().count("x") <= 1 + campaign.polls  # also when it cancelled
     assert campaign.queue() == []
     assert set(campaign.ran().values()) == {1}
 
