@@ -45,7 +45,7 @@ def task(
     keep: Iterable[str] = (),
     checkpoint: bool = False,
     batch: bool = False,
-    check: Callable[[Mapping[str, str], Mapping[str, Any]], None] | None = None,
+    check: Callable[[Callable[[], Mapping[str, str]], Mapping[str, Any]], None] | None = None,
 ) -> Callable[[F], F]:
     """Mark a function as a task and say how it wants to be run. The function stays as it is.
 
@@ -63,8 +63,8 @@ def task(
         The function takes a list of inputs and returns a list of as many outputs.
     check
         Called before an array of frames is submitted, to raise ``hpcflow.errors.UserError`` where its tasks would all
-        fail: with the elements of the frames, each with the place of the first frame that has it, and with the
-        parameters of the function.
+        fail: with a function that returns the elements of the frames, each with the place of the first frame that has
+        it (it reads all of them), and with the parameters of the function.
     """
 
     def mark(function: F) -> F:

@@ -16,7 +16,7 @@ from hpcflow.database.arrays import ArraySpec
 from hpcflow.database.files import digest_bytes
 from hpcflow.database.inputs import Inputs, encode_item, nameless
 from hpcflow.errors import UserError
-from hpcflow.functions import CELL, SOURCE, check_command, describe_command, describe_function
+from hpcflow.functions import check_command, describe_command, describe_function, identity_of
 from hpcflow.handles import Branch, Call, File, Files, Frames, Handle, Results
 from hpcflow.session import NotReady, Session
 from hpcflow.sources import base_directory
@@ -193,7 +193,7 @@ class Run:
     ) -> ArraySpec:
         session = self._session
         encoded = _encode(parameters, session)
-        what = digest_bytes(encode_item({"function": _identity_of(described), "parameters": nameless(encoded)}))
+        what = digest_bytes(encode_item({"function": identity_of(described), "parameters": nameless(encoded)}))
         if isinstance(inputs, Frames):
             resolved = inputs._files(session)
             found = Inputs(frame_files=[path for path, _ in resolved])
@@ -215,13 +215,6 @@ class Run:
             inputs=found,
             seed=session.seed,
         )
-
-
-def _identity_of(described: dict[str, Any]) -> dict[str, Any]:
-    known = {k: v for k, v in described.items() if k not in ("short", "checkpoint", "batch")}
-    if str(known.get("module", "")).startswith(CELL) and not known["version"].startswith(SOURCE):
-        known["module"] = "__main__"  # its module is named by its text, but it has declared a version of its own
-    return known
 
 
 def _encode(value: Any, session: Session) -> Any:
@@ -268,7 +261,7 @@ def _reference(path: Path, digest: str, session: Session) -> dict[str, str]:
 
 def _check(
     key: str,
-    check: Callable[[dict[str, str], dict[str, Any]], None],
+    check: Callable[[Callable[[], dict[str, str]], dict[str, Any]], None],
     inputs: Inputs,
     parameters: dict[str, Any],
 ) -> Callable[[], None]:
@@ -278,7 +271,7 @@ def _check(
         from hpcflow.structures.index import elements_of
 
         try:
-            check(elements_of(inputs.frame_files), given)
+            check(lambda: elements_of(inputs.frame_files), given)
         except UserError as error:
             raise UserError(f"{key}: {error}") from None
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcflow.task import Unconverged, task
 from hpcflow.tasks.reference_labels import labelled
+from hpcflow.tasks.reference_names import check_arguments, check_names, named_class
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -36,7 +36,13 @@ _calculators: dict[str, Any] = {}
 """The calculator of this process, by name and arguments; never more than one."""
 
 
-@task(version=1)
+def _check(_: Callable[[], Mapping[str, str]], parameters: Mapping[str, Any]) -> None:
+    calculator, arguments = parameters.get("calculator"), parameters.get("arguments") or {}
+    if isinstance(calculator, str) and isinstance(arguments, Mapping):  # else it comes from another step
+        check_names(calculator, arguments)
+
+
+@task(version=1, check=_check)
 def ase_calculator(
     atoms: Atoms,
     calculator: str,
@@ -69,6 +75,8 @@ def ase_calculator(
 
     Raises
     ------
+    UserError
+        There is no such calculator, or it has no such argument.
     Unconverged
         The calculator says so, by an exception or its attribute ``converged``, or the program's output does.
     """
@@ -173,14 +181,8 @@ def _made(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     made = {key: _made(item) for key, item in value.items() if key != "$class"}
-    return _class(value["$class"])(**made) if "$class" in value else made
-
-
-def _class(name: str) -> Any:
-    module, _, attribute = name.rpartition(".")
-    if not module:
-        raise ValueError(f"{name!r} is no dotted name; expected one like ase.calculators.emt.EMT.")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except AttributeError:
-        raise ValueError(f"there is no {attribute} in {module}.") from None
+    if "$class" not in value:
+        return made
+    found = named_class(value["$class"])
+    check_arguments(value["$class"], found, made)  # where it was submitted, it may not be installed
+    return found(**made)

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +28,13 @@ _shells: dict[str, Any] = {}
 """The running CP2K shell of this process, by its command; never more than one."""
 
 
-def _check(elements: Mapping[str, str], parameters: Mapping[str, Any]) -> None:
+def _check(elements: Callable[[], Mapping[str, str]], parameters: Mapping[str, Any]) -> None:
     template = parameters.get("template")
     if not isinstance(template, (str, Path)):
         return  # it comes from another step, and is not there yet
     text = _template(template)
     try:
-        check_template(text, elements)
+        check_template(text, elements())
     except UserError as error:
         raise error if text == template else UserError(f"{template}: {error}") from None
 

@@ -457,6 +457,17 @@ def test_two_ticks_at_once_leave_the_second_busy(make_campaign: MakeCampaign) ->
     first.communicate()
 
 
+def test_a_misspelled_argument_of_a_calculator_is_refused_before_anything_is_written(
+    make_campaign: MakeCampaign,
+) -> None:
+    yaml = "workflow: label\nparameters:\n  structures: a.xyz\n  calculator: ase.calculators.emt.EMT\n"
+    campaign = make_campaign(None, yaml + "  arguments: {asap_cutof: true}\n")
+    campaign.write("a.xyz", WATER)
+    for arguments in (("submit", "--dry-run"), ("submit",)):
+        assert "Did you mean 'asap_cutoff'" in campaign.refused(*arguments)
+    assert not list(campaign.database.glob("arrays/*"))
+
+
 ODD = ["with a space", "100%", "it's", 'say "hi"', "Übergröße", "$HOME", "a;b&c", "{braces}", "back\\slash", "-dash"]
 
 

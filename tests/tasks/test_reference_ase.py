@@ -1,5 +1,6 @@
 """Labels from ASE calculators, and what is refused as a label."""
 
+import importlib
 import os
 import sys
 import types
@@ -13,10 +14,12 @@ from ase.calculators.calculator import Calculator, SCFError
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 
+from hpcflow.errors import UserError
 from hpcflow.task import Unconverged
 from hpcflow.tasks import reference
 from hpcflow.tasks.reference import ase_calculator, says_unconverged
 from hpcflow.tasks.reference_labels import isolated_atom, labelled
+from hpcflow.tasks.reference_names import check_names
 
 EMT_NAME = "ase.calculators.emt.EMT"
 
@@ -206,8 +209,43 @@ def test_a_stress_that_the_calculator_does_not_have_is_refused_if_asked_for():
 
 @pytest.mark.parametrize("name", ["EMT", "ase.calculators.emt.ETM"])
 def test_a_name_that_is_no_calculator_is_named(name):
-    with pytest.raises(ValueError, match=name.rpartition(".")[2]):
+    with pytest.raises(UserError, match=name.rpartition(".")[2]):
         ase_calculator(copper(), name)
+
+
+@pytest.mark.parametrize(
+    ("calculator", "arguments", "expected"),
+    [
+        ("ase.calculators.emt.ETM", {}, "'EMT'"),
+        ("ase.calculators.emtt.EMT", {}, "'emt'"),
+        (EMT_NAME, {"asap_cutof": True}, "'asap_cutoff'"),
+        ("ase.calculators.mixing.SumCalculator", {"calc": []}, "'calcs'"),
+        ("ase.calculators.mixing.SumCalculator", {"calcs": [{"$class": EMT_NAME, "asap_cut": 1}]}, "'asap_cutoff'"),
+    ],
+)
+def test_a_misspelled_name_is_refused_with_the_nearest(calculator, arguments, expected):
+    with pytest.raises(UserError, match=f"Did you mean {expected}"):
+        check_names(calculator, arguments)
+
+
+@pytest.mark.parametrize(
+    ("calculator", "arguments"),
+    [
+        ("foo.bar.Baz", {"anything": 1}),
+        (EMT_NAME, {"directory": "x"}),
+        ("ase.calculators.espresso.Espresso", {"input_data": {}}),
+        ("ase.calculators.psi4.Psi4", {"scf_type": "df"}),
+        ("ase.calculators.lammpslib.LAMMPSlib", {"lmpcmds": []}),
+        ("ase.calculators.dftb.Dftb", {"Hamiltonian_SCC": "Yes"}),
+    ],
+)
+def test_names_that_may_be_right_elsewhere_and_open_keywords_pass(calculator, arguments):
+    check_names(calculator, arguments)
+
+
+def test_a_misspelled_argument_does_not_reach_the_calculator():
+    with pytest.raises(UserError, match="asap_cutoff"):
+        ase_calculator(copper(), EMT_NAME, {"asap_cutof": True})
 
 
 @pytest.mark.parametrize(
@@ -292,6 +330,11 @@ class TestWithTblite:
         with pytest.raises(Exception, match="method") as caught:
             ase_calculator(molecule("H2O"), self.name, {"method": "no such method"})
         assert not isinstance(caught.value, Unconverged)
+
+    def test_a_misspelled_argument_is_refused(self):
+        with pytest.raises(UserError, match=r"'methd'\. Did you mean 'method'"):
+            check_names(self.name, {"methd": "GFN1-xTB"})
+        check_names(self.name, dict.fromkeys(importlib.import_module("tblite.ase").TBLite.default_parameters))
 
     def test_unpaired_electrons_of_the_frame_count(self):
         triplet, singlet = molecule("O2"), molecule("O2")
