@@ -294,7 +294,7 @@ def test_a_restarted_controller_changes_nothing(slurm_campaign: SlurmCampaign, c
     cluster.up("slurmctld")
     campaign.finish_saying()
     assert len(campaign.intents()) == 1
-    # A job that ended while there was no controller tells it again after a quarter of a minute.
+    # A job that ended while there was no controller may be shown as running for some seconds after it is back.
     cluster.until(lambda: not campaign.queue())
     all_ran_once(campaign)
 
