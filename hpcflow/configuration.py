@@ -9,7 +9,7 @@ from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from hpcflow.errors import UserError, nearest
 
@@ -107,9 +107,12 @@ def read_configuration(campaign: Path) -> Configuration:
     UserError
         With file, line and key, if anything in it is not as expected.
     """
+    import msgspec
+
     from hpcflow.sites.values import convert
     from hpcflow.sites.yaml_reader import load
 
+    hours = Annotated[float, msgspec.Meta(ge=0)]
     path = campaign / "hpcflow.yaml"
     if not path.exists():
         raise UserError(f"{path}: no such file. Start a campaign with: hpcflow init label {campaign.name}")
@@ -130,6 +133,6 @@ def read_configuration(campaign: Path) -> Configuration:
         site=convert(document, str, ("site",)) if "site" in data else "local",
         seed=convert(document, int, ("seed",)) if "seed" in data else 0,
         name=convert(document, str, ("name",)) if "name" in data else campaign.name,
-        budget=convert(document, float, ("budget",)) if "budget" in data else None,
+        budget=convert(document, hours, ("budget",)) if "budget" in data else None,
         _document=document,
     )

@@ -91,6 +91,7 @@ def site_document(name: str, campaign: Path | None = None) -> Document:
     merged.origins[()] = Origin(files[-1], 1)
     _follow_likes(merged)
     _drop_nulls(merged.data, merged, ())
+    _refuse_misspelled(merged)
     return merged
 
 
@@ -220,6 +221,19 @@ def _follow_likes(document: Document) -> None:
 
     for name in list(classes):
         follow(name, ())
+
+
+def _refuse_misspelled(document: Document) -> None:
+    """A class without the one key that every class needs, and with a name much like another's, was meant for that."""
+    classes = document.data.get("classes")
+    if not isinstance(classes, dict):
+        return
+    whole = [name for name, own in classes.items() if isinstance(own, dict) and "walltime" in own]
+    for name, own in classes.items():
+        hint = nearest(str(name), whole)
+        if isinstance(own, dict) and name not in whole and "Did you mean" in hint:
+            mend = "A new class needs a walltime, or `like:` another one."
+            raise UserError(f"{document.where(('classes', name))}: there is no class {name!r} yet.{hint} {mend}")
 
 
 def _drop_nulls(data: dict[str, Any], document: Document, path: KeyPath) -> None:

@@ -128,6 +128,10 @@ def _nodes(site: Site, task_class: TaskClass, queue: Queue, shape: Shape) -> Ite
 
 def _room(site: Site, task_class: TaskClass, queue: Queue, shape: Shape) -> Iterator[tuple[str, str]]:
     node = site.node_of(task_class)
+    if node is None and site.scheduler.kind == "local":
+        here = len(os.sched_getaffinity(0))
+        if shape.cores > here:
+            yield "cores", f"{shape.cores} cores are more than this machine has: {here}."
     if node is None or shape.slots is None:
         return
     slots = f" in {shape.slots} slots" if shape.slots > 1 else ""
