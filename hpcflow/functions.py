@@ -71,6 +71,14 @@ def _source(function: Callable[..., Any]) -> str | None:
         return None
 
 
+def identity_of(described: dict[str, Any]) -> dict[str, Any]:
+    """What of the ``function`` entry of array.json decides what is computed."""
+    known = {k: v for k, v in described.items() if k not in ("short", "checkpoint", "batch")}
+    if str(known.get("module", "")).startswith(CELL) and not known["version"].startswith(SOURCE):
+        known["module"] = "__main__"  # its module is named by its text, but it has declared a version of its own
+    return known
+
+
 def describe_command(command: str) -> tuple[dict[str, Any], dict[str, str]]:
     """The ``function`` entry of array.json for a shell command."""
     word = command.split(maxsplit=1)[0] if command.strip() else ""
