@@ -12,8 +12,9 @@ from hpcflow.database.arrays import ArraySpec
 from hpcflow.database.database import Database
 from hpcflow.database.results import Accepted
 from hpcflow.database.state import ArrayState, Freeze
+from hpcflow.engine.changes import Changed
 from hpcflow.engine.engine import Engine, look, open_engine
-from hpcflow.engine.session import Changed, ReplaySession
+from hpcflow.engine.session import ReplaySession
 from hpcflow.engine.tick import tick
 from hpcflow.errors import UserError
 from hpcflow.session import NotReady

@@ -54,7 +54,7 @@ def run(directory: Path | None, site: str | None, interval: float | None) -> Non
                 try:
                     with open_engine(database, patience=5.0 if first else 0.0) as engine:
                         if first:
-                            _begin(engine, configuration, chosen, {})
+                            _begin(engine, configuration, chosen)
                         tick(engine, submission=first)
                         first = False
                     display.update(engine.news, summarize(engine))

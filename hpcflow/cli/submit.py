@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,6 +17,7 @@ from hpcflow.configuration import Configuration, read_configuration
 from hpcflow.database.database import Database, find_campaign
 from hpcflow.database.state import State
 from hpcflow.engine.chain import start_chain
+from hpcflow.engine.changes import KEEP, RERUN
 from hpcflow.engine.engine import Engine, look, open_engine
 from hpcflow.engine.plan import Planned, make_plan
 from hpcflow.engine.retry import release
@@ -65,7 +68,7 @@ def submit(
     chosen = _site(database, site, configuration)
     engine = _look(database, chosen)
     engine.site(chosen)
-    answered = _answer(engine, configuration, keep, rerun) if keep or rerun else {}
+    answered = _answer(engine, configuration, keep, rerun) if keep or rerun else []
     planned, changes = make_plan(engine, configuration)
     if changes and not dry_run:
         raise UserError("\n".join(changes))
@@ -108,7 +111,7 @@ def _look(database: Database, site: str) -> Engine:
     return engine
 
 
-def _begin(engine: Engine, configuration: Configuration, site: str, answered: dict[str, list[str]]) -> None:
+def _begin(engine: Engine, configuration: Configuration, site: str, answered: Sequence[dict[str, Any]] = ()) -> None:
     """What a submission decides before its tick."""
     campaign = engine.state.campaign
     if not campaign.site:
@@ -117,53 +120,52 @@ def _begin(engine: Engine, configuration: Configuration, site: str, answered: di
         engine.record("site", site=site)
     if configuration.budget is not None and "budget" not in campaign.settings:
         engine.record("set", settings={"budget": configuration.budget})
-    for key, (fingerprint, answer) in answered.items():
-        engine.record("answer", key=key, fingerprint=fingerprint, answer=answer)
+    for answer in answered:
+        engine.record("answer", **answer)
     release(engine)
 
 
 def _answer(
     engine: Engine, configuration: Configuration, keep: tuple[str, ...], rerun: tuple[str, ...]
-) -> dict[str, list[str]]:
+) -> list[dict[str, Any]]:
     """Answers to changes, step by step: an answer may bring the replay to the next change."""
-    answers: dict[str, list[str]] = {}
-    wanted = {**dict.fromkeys(keep, "keep"), **dict.fromkeys(rerun, "rerun")}
-    open_changes: dict[str, str] = {}
-    for _ in range(len(wanted) + 1):
-        open_changes = changed_steps(engine, configuration)
-        for key, fingerprint in open_changes.items():
-            if key in wanted:
-                answers[key] = [fingerprint, wanted[key]]
-                engine.record("answer", key=key, fingerprint=fingerprint, answer=wanted[key])
-        if not any(key in wanted for key in open_changes):
+    answers: dict[str, dict[str, Any]] = {}
+    wanted = {**dict.fromkeys(keep, KEEP), **dict.fromkeys(rerun, RERUN)}
+    while True:
+        changed = changed_steps(engine, configuration)
+        found = [key for key in wanted if key in changed and key not in answers]
+        for key in found:
+            fingerprint, *parts = changed[key]
+            answers[key] = {"key": key, "fingerprint": fingerprint, "answer": wanted[key], "change": parts}
+            engine.record("answer", **answers[key])
+        if not found:
             break
     for key in wanted:
         if key not in answers:
-            raise UserError(
-                f"{key!r} is no changed step.{nearest(key, open_changes)} Changes: hpcflow submit --dry-run"
-            )
-    return answers
+            raise UserError(f"{key!r} is no changed step.{nearest(key, changed)} Changes: hpcflow submit --dry-run")
+    return list(answers.values())
 
 
 def _answer_script(database: Database, keep: tuple[str, ...], rerun: tuple[str, ...]) -> None:
     """Answers to changes in a script that drives the campaign itself: it goes on when it is run again."""
     with open_engine(database, patience=10.0) as engine:
         waiting = dict(engine.state.campaign.changes)
-        for key, answer in {**dict.fromkeys(keep, "keep"), **dict.fromkeys(rerun, "rerun")}.items():
+        for key, answer in {**dict.fromkeys(keep, KEEP), **dict.fromkeys(rerun, RERUN)}.items():
             if key not in waiting:
                 raise UserError(f"{key!r} is no changed step.{nearest(key, waiting)}")
-            engine.record("answer", key=key, fingerprint=waiting[key], answer=answer)
+            fingerprint, *parts = waiting[key]
+            engine.record("answer", key=key, fingerprint=fingerprint, answer=answer, change=parts)
     click.echo("Noted. Run the script again.")
 
 
-def changed_steps(engine: Engine, configuration: Configuration) -> dict[str, str]:
-    """Steps that compute something else than before, with the fingerprint of what they would compute now."""
+def changed_steps(engine: Engine, configuration: Configuration) -> dict[str, list[str]]:
+    """Steps that compute something else than their array: the new fingerprint, and digests of what differs."""
     from hpcflow.engine.plan import PlanSession
     from hpcflow.engine.replay import call_workflow
 
     session = PlanSession(engine, configuration.seed)
     call_workflow(session, configuration)
-    return dict(session.changes)
+    return session.changes
 
 
 def _show_plan(planned: list[Planned], changes: list[str], site: str, scripts: bool) -> None:

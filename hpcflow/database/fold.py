@@ -159,7 +159,7 @@ def _done(state: State, entry: Entry) -> None:
     # A finished array costs nothing per task: its results file knows the rest.
     array.attempts, array.charges, array.forgiven, array.escalation = {}, {}, {}, {}
     array.dropped = {}
-    array.seen, array.loose, array.kept, array.requests, array.broken = {}, {}, {}, [], []
+    array.seen, array.loose, array.kept, array.requests, array.broken, array.known = {}, {}, {}, [], [], []
     array.workers, array.lists, array.closed, array.reasons, array.pardoned = {}, {}, {}, {}, []
     state.status.pop(entry["array"], None)
 
@@ -240,10 +240,12 @@ def _freeze(state: State, entry: Entry) -> None:
 def _answer(state: State, entry: Entry) -> None:
     campaign = state.campaign
     campaign.answers[entry["key"]] = [entry["fingerprint"], entry["answer"]]
+    newest = max(campaign.arrays, default=0)
+    campaign.answered.update(dict.fromkeys(entry.get("change", []), (entry["answer"], newest)))
     campaign.attention.pop(f"changed {entry['key']}", None)
-    campaign.changes.pop(entry["key"], None)
     campaign.waiting = None
     if entry["answer"] == "rerun":
+        campaign.changes.pop(entry["key"], None)
         for read in [r for r in campaign.freezes if r == entry["key"] or r.startswith(entry["key"] + "@")]:
             del campaign.freezes[read]
 
@@ -252,7 +254,7 @@ def _attention(state: State, entry: Entry) -> None:
     campaign = state.campaign
     campaign.attention[entry["subject"]] = entry["message"]
     if "step" in entry:
-        campaign.changes[entry["step"]] = entry["fingerprint"]
+        campaign.changes[entry["step"]] = [entry["fingerprint"], *entry.get("change", [])]
 
 
 def _resolved(state: State, entry: Entry) -> None:

@@ -60,8 +60,12 @@ class WorkerState(msgspec.Struct):
     busy: float = 0.0
     """Seconds of recorded tasks."""
     recorded: int = 0
+    worked: bool = False
+    """A task has succeeded on it, so what fails on it later is no fault of its own."""
     progress: int = 0
     """Records that brought the array forward: results, counted failures, newer checkpoints."""
+    cut_short: list[int] = []
+    """Tasks that ended with it, unfinished, and left nothing to go on from."""
     settled: bool = False
     """It is gone, and what it left undone has been taken back."""
     woke: bool = False
@@ -129,6 +133,8 @@ class ArrayState(msgspec.Struct):
     """Up to which attempt failures of a task no longer count, because the user asked for more."""
     escalation: dict[int, dict[str, Any]] = {}
     """What the next attempt of a task gets instead of its class's share: memory, walltime, rung."""
+    known: list[int] = []
+    """Kinds of failures that tasks had on workers that others had succeeded on."""
     broken: list[int] = []
     """Tasks that were among the first failures of a worker that left as broken."""
     pardoned: list[str] = []
@@ -226,8 +232,11 @@ class CampaignState(msgspec.Struct):
     freezes: dict[str, Freeze] = {}
     answers: dict[str, list[str]] = {}
     """Per key: the fingerprint of the change and ``keep`` or ``rerun``."""
-    changes: dict[str, str] = {}
-    """Per key of a changed step that waits for an answer: the fingerprint of what it would compute now."""
+    answered: dict[str, tuple[str, int]] = {}
+    """Per digest of one thing that changed: ``keep`` or ``rerun``, and the newest array when that was said."""
+    changes: dict[str, list[str]] = {}
+    """Per key of a changed step that waits for an answer or was kept: the fingerprint of what it would compute now,
+    and a digest of each thing that changed."""
     attention: dict[str, str] = {}
     """What needs a person, by subject."""
     paused: bool = False

@@ -12,8 +12,9 @@ from hpcflow.database.arrays import ArraySpec, directory_name
 from hpcflow.database.chunks import chunk_bounds
 from hpcflow.database.inputs import identities, item_digests
 from hpcflow.database.state import ArrayState, Freeze
+from hpcflow.engine.changes import KEEP, Changed, settle
 from hpcflow.engine.engine import Engine
-from hpcflow.engine.session import Changed, ReplaySession, find_array, grouped
+from hpcflow.engine.session import ReplaySession, find_array, grouped
 from hpcflow.engine.takeover import find_finished
 from hpcflow.engine.width import most_workers, slots_per_worker
 from hpcflow.session import NotReady
@@ -49,12 +50,8 @@ class PlanSession(ReplaySession):
         existing = find_array(self.engine, spec.key)
         if existing is not None and existing.current and existing.fingerprint == spec.fingerprint:
             return existing
-        if existing is not None and existing.current:
-            answer = self.engine.state.campaign.answers.get(spec.key, ["", ""])
-            if answer[0] != spec.fingerprint:
-                self._ask(existing, spec)
-            elif answer[1] == "keep":
-                return existing
+        if existing is not None and existing.current and settle(self, existing, spec) == KEEP:
+            return existing
         if spec.call:
             raise NotReady([])
         if all(plan.key != spec.key for plan in self.planned):

@@ -104,7 +104,7 @@ def replay(engine: Engine, accept_growth: bool = False) -> None:
     session = ReplaySession(engine, configuration.seed, accept_growth)
     stops = call_workflow(session, configuration)
     session.write_metrics()
-    open_changes = {f"changed {key}" for key, _ in session.changes}
+    open_changes = {f"changed {key}" for key in session.asked}
     for subject in list(campaign.attention):
         if subject == "workflow" or (subject.startswith("changed ") and subject not in open_changes):
             engine.record("resolved", subject=subject)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
@@ -11,11 +10,11 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from hpcflow.database.arrays import ArraySpec, Earlier, create_array, describe
+from hpcflow.database.arrays import ArraySpec, Earlier, create_array
 from hpcflow.database.files import digest_file, file_stamp, write_whole
 from hpcflow.database.results import Accepted, read_records
 from hpcflow.database.state import FAILED, SUCCEEDED, ArrayState, Freeze, members, ranges
-from hpcflow.engine.changes import what_changed
+from hpcflow.engine.changes import KEEP, settle
 from hpcflow.engine.collect import collect_array
 from hpcflow.engine.decide import decide_array, decide_jobs
 from hpcflow.engine.engine import Engine
@@ -28,10 +27,6 @@ from hpcflow.structures.joined import joined_file, write_by_content
 
 CALL_WALLTIME = 1800.0
 """Bound of ``run.call`` in seconds: the tick holds the lock meanwhile, so this is for light work only."""
-
-
-class Changed(NotReady):
-    """A step computes something else than before, and the user has not said what to do about it."""
 
 
 class ReplaySession:
@@ -61,8 +56,10 @@ class ReplaySession:
         """Files that this replay depends on, with a stamp of each."""
         self.replaced = 0
         """The newest array so far that replaced an older one of its step."""
-        self.changes: list[tuple[str, str]] = []
-        """Changed steps met in this replay, with their new fingerprints."""
+        self.changes: dict[str, list[str]] = {}
+        """Changed steps met in this replay: the new fingerprint, and a digest of each thing that differs."""
+        self.asked: set[str] = set()
+        """Of these, the ones that somebody has to say something about."""
         self._metrics: dict[str, dict[str, Any]] = {}
 
     # -- arrays ------------------------------------------------------------------------------------
@@ -81,52 +78,10 @@ class ReplaySession:
             if existing.current:
                 return existing
         elif existing is not None and existing.current:
-            answer = engine.state.campaign.answers.get(spec.key)
-            if answer is not None and answer[0] == spec.fingerprint and answer[1] == "keep":
+            if settle(self, existing, spec) == KEEP:
                 return existing
-            rerun = answer is not None and answer[0] == spec.fingerprint and answer[1] == "rerun"
-            if not rerun:
-                self._ask(existing, spec)
             self._replace(existing)
         return self._create(spec, sources)
-
-    def _ask(self, existing: ArrayState, spec: ArraySpec) -> None:
-        """Name the change and end the replay here, unless the user has said already what is to be done."""
-        engine = self.engine
-        growth = existing.what == spec.what
-        if (growth and self.accept_growth) or self._follows(existing, spec):
-            engine.record("answer", key=spec.key, fingerprint=spec.fingerprint, answer="rerun")
-            return
-        self.changes.append((spec.key, spec.fingerprint))
-        known = engine.state.campaign.attention.get(f"changed {spec.key}")
-        if known is not None and engine.state.campaign.changes.get(spec.key) == spec.fingerprint:
-            raise Changed([], known)
-        what = "its inputs" if growth else what_changed(describe(engine.path(existing)), spec)
-        files = self._changed_files()
-        if files:
-            what += f" ({files})"
-        message = (
-            f"{spec.key}: {what} changed since it was submitted. Running work goes on as it was. Type\n"
-            f"  hpcflow submit --rerun {spec.key}   to compute it anew (results that still apply are taken over)\n"
-            f"  hpcflow submit --keep {spec.key}    to go on with what there is"
-        )
-        engine.attention(f"changed {spec.key}", message, step=spec.key, fingerprint=spec.fingerprint)
-        raise Changed([], message)
-
-    def _follows(self, existing: ArrayState, spec: ArraySpec) -> bool:
-        """Whether a step changed only because one before it was computed anew: that was answered there."""
-        return (
-            self.replaced > existing.number
-            and not self._changed_files()
-            and describe(self.engine.path(existing))["function"] == spec.function
-        )
-
-    def _changed_files(self) -> str:
-        """Files that are not as the replay before saw them: the likely cause of a change."""
-        before = self.engine.state.campaign.replayed
-        changed = [path for path, stamp in sorted(self.read_files.items()) if before.get(path, stamp) != stamp]
-        names = [os.path.relpath(path, self.campaign) for path in changed]
-        return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
     def _replace(self, existing: ArrayState) -> None:
         """Stop work on an array that is about to be computed anew; what it has is taken over first."""

@@ -68,8 +68,8 @@ def submit_array(engine: Engine, array: ArrayState) -> None:
     """Bring workers to one array."""
     waiting = unclaimed(engine, array)
     _cancel_surplus(engine, array, waiting)
-    if not waiting or array.hold:
-        return
+    if not waiting or array.hold or f"changed {array.key}" in engine.state.campaign.attention:
+        return  # of a changed step nobody knows yet whether its old work is still wanted
     # A call is the tick's own work: it would wait for itself.
     if not array.call and (engine.state.campaign.paused or not _in_budget(engine)):
         return

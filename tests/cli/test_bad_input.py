@@ -299,6 +299,7 @@ COMMANDS = [
     (("resume", "--moved"), "where it was made"),
     (("resume", "--copied"), "where it was made"),
     (("sumbit",), "'submit'"),
+    (("-C", ".", "status"), "hpcflow status -C DIR"),
     (("logs", "dubble"), "'double'"),
     (("init", "lable"), "lable"),
 ]
@@ -370,7 +371,9 @@ def test_outside_of_a_campaign_the_message_says_how_to_start_one(make_campaign: 
 def test_before_the_first_submission_the_message_says_so(make_campaign: MakeCampaign) -> None:
     campaign = make_campaign(FLOW)
     for verb in ("status", "poll", "resume", "explain", "results", "cancel", "pause", "logs"):
-        assert "hpcflow submit" in campaign.refused(verb)
+        message = campaign.refused(verb)
+        assert "hpcflow submit" in message
+        assert "write hpcflow.yaml" not in message
         assert not campaign.database.exists()
 
 
@@ -388,7 +391,7 @@ def test_a_changed_function_is_refused_while_workers_run_and_queued_work_keeps_t
     flow = campaign.write("flow.py", SLOW.replace("x * times", "x * times + 1000"))
     message = campaign.refused("submit")
     assert "double" in message
-    assert "the function double (flow.py) changed" in message
+    assert "its function double changed (flow.py)" in message
     assert "hpcflow submit --rerun double" in message
     assert flow.exists()
     status = campaign.poll_until(lambda status: status["tasks"]["unfinished"] == 0)
@@ -431,7 +434,7 @@ def test_an_edited_file_of_frames_does_not_touch_tasks_that_wait(make_campaign: 
     campaign.write("start.xyz", WATER.replace("O 0 0 0", "N 9 9 9"))
     status = campaign.poll_until(lambda status: status["tasks"]["unfinished"] == 0)
     text = " ".join(status["attention"].values())
-    assert "its inputs (start.xyz) changed" in text
+    assert "its inputs changed (start.xyz)" in text
     assert "--rerun" in text
     assert campaign.results()[0]["stdout"] == "O 0 0 0\n"
 

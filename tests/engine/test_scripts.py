@@ -75,7 +75,7 @@ def test_a_change_is_named_and_can_be_answered_without_hpcflow_yaml(
     run_script(place, SCRIPT.replace("ADD", "0"))
     done = run_script(place, SCRIPT.replace("ADD", "1"))
     assert done.returncode != 0
-    assert "its parameter 'add' from 0 to 1" in done.stderr
+    assert "its parameter add changed from 0 to 1" in done.stderr
     assert "-C " in done.stderr
     place.good("submit", answer, "double", "-C", "runs/first")
     done = run_script(place, SCRIPT.replace("ADD", "1"))
