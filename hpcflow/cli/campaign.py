@@ -62,6 +62,18 @@ def tell(engine: Engine) -> None:
         click.echo(line)
 
 
+def tell_and_show(engine: Engine) -> None:
+    """Print the news of a tick, and where the campaign stands; nothing twice."""
+    from hpcflow.cli.table import show
+    from hpcflow.engine.summary import summarize
+
+    summary = summarize(engine)
+    for line in engine.news:
+        if line not in summary["conditions"] and line not in summary["attention"].values():
+            click.echo(line)
+    show(summary)
+
+
 def view(database: Database) -> Engine:
     """The campaign as it is now, with what workers appended since the last tick; takes no lock."""
     return look_at(database, lambda engine: engine)

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from hpcflow.cli.table import about
+
 
 class Display:
     """Shows news as they come, and progress of live arrays."""
@@ -59,7 +61,7 @@ class Display:
     def _tell(self, clock: str, summary: dict[str, Any]) -> None:
         """Without a terminal: a line when something moved, at most every ten seconds."""
         live = [a for a in summary["arrays"] if a["state"] != "done"]
-        text = ", ".join(f"{a['name']} {a['succeeded'] + a['failed']}/{a['total']}" for a in live)
+        text = ", ".join(f"{a['name']} {a['succeeded'] + a['failed']}/{a['total']}{_left(a)}" for a in live)
         if text and text != self._last and time.monotonic() - self._told > 10:
             click.echo(f"{clock} {text}")
             self._told = time.monotonic()
@@ -81,6 +83,11 @@ class Display:
                 ProgressBar(total=max(1, array["total"]), completed=done, width=30),
                 f"{done}/{array['total']}",
                 f"{array['in_flight']} running",
+                _left(array),
                 failed,
             )
         return table
+
+
+def _left(array: dict[str, Any]) -> str:
+    return f" {about(array['left_seconds'])} left" if array["left_seconds"] else ""

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import click
 
-from hpcflow.cli.campaign import campaign_option, one_tick, open_database, tell
-from hpcflow.cli.table import show
+from hpcflow.cli.campaign import campaign_option, one_tick, open_database, tell_and_show
 from hpcflow.database.database import Database
 from hpcflow.engine.engine import Engine, open_engine
 from hpcflow.engine.retry import disown, release, retry_failed
-from hpcflow.engine.summary import EXIT_CODES, campaign_state, summarize
+from hpcflow.engine.summary import EXIT_CODES, campaign_state
 from hpcflow.errors import UserError
 
 
@@ -39,8 +38,7 @@ def resume(directory: Path | None, **flags: bool) -> None:
             engine.say(f"{count} failed tasks are computed again" if count else "there are no failed tasks")
 
     engine = one_tick(database, patience=2.0, before=before)
-    tell(engine)
-    show(summarize(engine))
+    tell_and_show(engine)
     if campaign_state(engine.state.campaign) == "attention":
         sys.exit(EXIT_CODES["attention"])
 

@@ -45,7 +45,7 @@ def run(directory: Path | None, site: str | None, interval: float | None) -> Non
     database.create()
     local = settings.scheduler.kind == "local"
     pause = interval if interval is not None else 0.5 if local else max(5.0, settings.scheduler.min_interval)
-    first = True
+    first, waits = True, False
     from hpcflow.cli.display import Display
 
     with Display() as display:
@@ -57,13 +57,18 @@ def run(directory: Path | None, site: str | None, interval: float | None) -> Non
                             _begin(engine, configuration, chosen)
                         tick(engine, submission=first)
                         first = False
-                    display.update(engine.news, summarize(engine))
+                    summary = summarize(engine)
+                    # What needs attention ends this loop, and is said below.
+                    display.update([n for n in engine.news if n not in summary["attention"].values()], summary)
                     if campaign_state(engine.state.campaign) in ("done", "attention"):
                         break
-                except Busy as busy:
+                    waits = False
+                except Busy:
                     if first:
                         raise
-                    display.update([str(busy)], None)
+                    if not waits:
+                        display.update(["another process moves this campaign forward now; this one waits"], None)
+                    waits = True
                 time.sleep(pause)
         except KeyboardInterrupt:
             display.close()

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from hpcflow.cli.campaign import campaign_option, tell
-from hpcflow.cli.table import columns, show
+from hpcflow.cli.campaign import campaign_option, tell_and_show
+from hpcflow.cli.table import columns
 from hpcflow.configuration import Configuration, read_configuration
 from hpcflow.database.database import Database, find_campaign
 from hpcflow.database.state import State
@@ -21,7 +21,7 @@ from hpcflow.engine.changes import KEEP, RERUN
 from hpcflow.engine.engine import Engine, look, open_engine
 from hpcflow.engine.plan import Planned, make_plan
 from hpcflow.engine.retry import release
-from hpcflow.engine.summary import EXIT_CODES, campaign_state, summarize
+from hpcflow.engine.summary import EXIT_CODES, campaign_state
 from hpcflow.engine.tick import tick
 from hpcflow.errors import UserError, nearest
 from hpcflow.version import __version__
@@ -87,8 +87,7 @@ def submit(
         if chain is not None:
             start_chain(engine, chain)
         tick(engine, submission=True)
-    tell(engine)
-    show(summarize(engine))
+    tell_and_show(engine)
     if campaign_state(engine.state.campaign) == "attention":
         sys.exit(EXIT_CODES["attention"])
 

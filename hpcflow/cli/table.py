@@ -36,6 +36,10 @@ def show(summary: dict[str, Any]) -> None:
     for line in columns(rows):
         click.echo(line)
     for array in summary["arrays"]:
+        if array["left_seconds"]:
+            click.echo(f"{array['name']}: {about(array['left_seconds'])} left with the workers that are there now")
+        if array["state"] == "live" and array["unfinished"] and not any(_lives(array, job) for job in array["jobs"]):
+            click.echo(f"{array['name']}: no job of it is in the queue now")
         for job in array["jobs"]:
             if _lives(array, job):
                 why = f": {job['reason']}" if job["reason"] else ""
@@ -48,6 +52,8 @@ def show(summary: dict[str, Any]) -> None:
     if summary["unknown_states"]:
         words = ", ".join(f"{name} ({count})" for name, count in summary["unknown_states"].items())
         click.echo(f"scheduler states that this version does not know: {words}")
+    for condition in summary["conditions"]:
+        click.echo(condition)
     for message in summary["attention"].values():
         click.echo(f"\nNeeds attention: {message}")
 
@@ -68,6 +74,14 @@ def seconds(value: float) -> str:
     if value < 0.001:
         return "<0.001"
     return f"{value:.0f}" if value >= 999.5 else f"{value:.3g}"
+
+
+def about(value: float) -> str:
+    """An estimate in the unit in which people would say it: ``about 12 min``."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if value >= 1.5 * length:
+            return f"about {value / length:.{1 if unit != 'min' and value < 10 * length else 0}f} {unit}"
+    return f"about {max(1, round(value))} s"
 
 
 def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from typing import Any
 
@@ -54,6 +55,7 @@ def summarize(engine: Engine) -> dict[str, Any]:
         },
         "arrays": [_array(engine, a) for a in arrays],
         "attention": dict(campaign.attention),
+        "conditions": list(campaign.told),
         "cost": {
             # Rounded: in another order the same numbers have another sum.
             "core_hours": round(sum(a.core_seconds + a.wasted for a in everything) / 3600, 9),
@@ -80,8 +82,10 @@ def _array(engine: Engine, array: ArrayState) -> dict[str, Any]:
         "failed": array.failed,
         "unfinished": array.open,
         "running_workers": len(workers),
-        "in_flight": sum(len(flight.tasks) for worker in workers for flight in worker.flight.values()),
+        # Tasks that were handed over: those behind the first of each slot wait.
+        "in_flight": sum(1 for worker in workers for flight in worker.flight.values() if flight.tasks),
         "mean_seconds": round(array.seconds / array.succeeded, 9) if array.succeeded else None,
+        "left_seconds": _left(array, workers),
         "ended_by": dict(sorted(Counter(array.closed.values()).items())),
         "jobs": [
             {
@@ -98,6 +102,14 @@ def _array(engine: Engine, array: ArrayState) -> dict[str, Any]:
             if job.array == array.number
         ],
     }
+
+
+def _left(array: ArrayState, workers: list[WorkerState]) -> float | None:
+    """About how long the workers that are there now need for the rest; None where nothing says so."""
+    slots = sum(worker.slots for worker in workers)
+    if array.done or not slots or not array.succeeded:
+        return None
+    return round(math.ceil(array.open / slots) * array.seconds / array.succeeded, 3)
 
 
 def _job_state(elements: dict[int, str], known: bool) -> str:

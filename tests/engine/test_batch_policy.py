@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from campaign_harness import wait_for
 
+from hpcflow.cli.campaign import view
+from hpcflow.cli.table import show
 from hpcflow.database.records import scan
 from hpcflow.database.state import ArrayState
 from hpcflow.engine.engine import Engine
@@ -78,6 +80,16 @@ class TestSubmitting:
         with laboratory.script() as run:
             run.map(tasks.quick, range(4))
         assert [entry["token"] for entry in seen[0]] == [laboratory.batch.submissions[0].name]
+
+    def test_a_scheduler_that_does_not_answer_stands_in_the_status(
+        self, laboratory: Laboratory, tasks: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        laboratory.batch.trouble = SchedulerError("transient", "slurmctld is away")
+        with laboratory.script() as run:
+            run.map(tasks.quick, range(4))
+        show(summarize(view(laboratory.database)))
+        shown = capsys.readouterr().out
+        assert "slurmctld is away" in shown
 
     def test_a_job_that_waits_is_not_submitted_again(self, laboratory: Laboratory, tasks: Any) -> None:
         with laboratory.script() as run:

@@ -186,9 +186,9 @@ def test_what_is_known_does_not_depend_on_the_checkpoint(
 def summary(laboratory: Laboratory) -> dict[str, Any]:
     found = summarize(view(laboratory.database))
     # Only the last looks at listing and files can tell what is going on just now; that stands nowhere else.
-    del found["state"]
+    del found["state"], found["conditions"]
     for array in found["arrays"]:
-        del array["running_workers"], array["in_flight"]
+        del array["running_workers"], array["in_flight"], array["left_seconds"]
         for job in array["jobs"]:
             del job["state"], job["reason"]
     return found
