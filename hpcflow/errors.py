@@ -24,10 +24,14 @@ class DamagedDatabase(UserError):
     exit_code = 2
 
 
+MOST_NAMES = 40
+"""More than these nobody reads."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` or the list of known names, to end an error message with."""
+    """Return `` Did you mean 'x'?`` or the list of known names, if it is short, to end an error message with."""
     names = sorted(str(k) for k in known)
     close = difflib.get_close_matches(str(name), names, n=1)
     if close:
         return f" Did you mean {close[0]!r}?"
-    return f" Known: {', '.join(names)}." if names else ""
+    return f" Known: {', '.join(names)}." if 0 < len(names) <= MOST_NAMES else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from collections import Counter
@@ -20,6 +21,10 @@ from hpcflow.database.state import FAILED, OPEN, ArrayState
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.retry import failed_tasks
 from hpcflow.sites.container_failures import explain_failure
+
+DIFFER = " (numbers differ)"
+MOST_CAUSES = 10
+"""Of failures that are shown to people."""
 
 
 @click.command()
@@ -50,19 +55,22 @@ def explain_array(engine: Engine, array: ArrayState) -> dict[str, Any]:
     path = engine.path(array)
     status = engine.state.status.get(array.number)
     failures: Counter[str] = Counter()
-    examples: dict[str, int] = {}
+    examples: dict[str, tuple[str, int]] = {}
     failed = failed_tasks(engine, array)
     for record in read_records(path, array, status, failed):
         text = _short(record)
-        failures[text] += 1
-        examples.setdefault(text, record.task)
+        kind = re.sub(r"\d+", "N", text)  # numbers differ from task to task
+        failures[kind] += 1
+        example, task = examples.setdefault(kind, (text, record.task))
+        if text != example.removesuffix(DIFFER):
+            examples[kind] = (example.removesuffix(DIFFER) + DIFFER, task)
     for task in failed:
         if sum(failures.values()) == len(failed):
             break
         reason = array.reasons.get(task, "lost")
         if status is not None and not any(True for _ in read_records(path, array, status, [task])):
             failures[reason] += 1
-            examples.setdefault(reason, task)
+            examples.setdefault(reason, (reason, task))
     jobs = [job for job in engine.state.campaign.jobs.values() if job.array == array.number]
     scripts = sorted(path.glob("jobs/*/job.sh"))
     return {
@@ -74,7 +82,9 @@ def explain_array(engine: Engine, array: ArrayState) -> dict[str, Any]:
         "succeeded": array.succeeded,
         "failed": array.failed,
         "unfinished": array.open,
-        "failures": [{"what": w, "tasks": n, "example": examples[w]} for w, n in failures.most_common(10)],
+        "failures": [
+            {"what": examples[kind][0], "tasks": n, "example": examples[kind][1]} for kind, n in failures.most_common()
+        ],
         "trouble": _trouble(engine, array),
         "workers": [
             {"worker": name, "host": w.host, "end": w.goodbye or array.closed.get(name, ""), "message": w.message}
@@ -174,10 +184,13 @@ def _array_text(found: dict[str, Any]) -> str:
         lines.append(f"held: {found['hold']}")
     if found["attention"]:
         lines.append(found["attention"])
-    for failure in found["failures"]:
+    for failure in found["failures"][:MOST_CAUSES]:
         lines.append(f"{failure['tasks']} failed: {failure['what']}")
         one = shlex.quote(f"{found['array']}/{failure['example']}")
         lines.append(f"    look at one with: hpcflow explain {one}")
+    more = len(found["failures"]) - MOST_CAUSES
+    if more > 0:
+        lines.append(f"and {more} more cause{'s' if more > 1 else ''}")
     if found["failures"]:
         lines.append("when the cause is mended: hpcflow resume --retry-failed")
     lines += found["trouble"]

@@ -53,7 +53,8 @@ class Verbs(click.Group):
         if name and name not in VERBS and not name.startswith("-"):
             from hpcflow.errors import nearest
 
-            raise UserError(f"hpcflow has no command {name!r}.{nearest(name, VERBS)} All of them: hpcflow --help")
+            known = self.list_commands(ctx)
+            raise UserError(f"hpcflow has no command {name!r}.{nearest(name, known)} All of them: hpcflow --help")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -80,6 +81,8 @@ def main() -> None:
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.NoSuchOption) and error.ctx is not None and error.ctx.parent is None:
+            click.echo("Options come after the command: hpcflow status -C DIR", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped. Nothing is lost; go on with: hpcflow resume", err=True)

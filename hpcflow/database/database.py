@@ -80,8 +80,9 @@ class Database:
         try:
             content: Any = json.loads(path.read_bytes())
         except FileNotFoundError:
+            first = "" if (self.campaign / "hpcflow.yaml").exists() else "write hpcflow.yaml and "
             raise UserError(
-                f"{self.campaign}: nothing has been submitted here yet. Write hpcflow.yaml and type: hpcflow submit"
+                f"{self.campaign}: nothing has been submitted here yet. To start, {first}type: hpcflow submit"
             ) from None
         except ValueError:
             raise DamagedDatabase(f"{path}: is not JSON; restore it from a backup") from None

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from hpcflow.task import Unconverged
+from hpcflow.worker.lastwords import last_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,11 +142,6 @@ def abort_reason(text: str) -> str:
         return ""
     lines = [found[1] for found in map(_FIGURE.match, boxes[-1].splitlines()) if found]
     return " ".join(filter(None, lines))
-
-
-def last_words(text: str) -> str:
-    """Return the last line with letters in it, which is where most programs say why they end."""
-    return next((line.strip() for line in reversed(text.splitlines()) if re.search(r"[A-Za-z]{3}", line)), "")
 
 
 def _check_echo(text: str, atoms: Atoms) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from hpcflow.worker.commands import command_of
 from hpcflow.worker.directories import Scratch
 from hpcflow.worker.flight import MOST_READS, Flight, Setup, Work, read
+from hpcflow.worker.lastwords import last_words
 from hpcflow.worker.output import Ring
 from hpcflow.worker.processes import SHELL, reap, spawn
 from hpcflow.worker.programs import Programs
@@ -108,9 +109,8 @@ class CommandSlot:
         return self._both.content()
 
     def last_error(self) -> str:
-        """Return the last line of the standard error that says something."""
-        lines = self._errors.content().decode("utf-8", "replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")[:200]
+        """Return the line of the standard error that says best what went wrong."""
+        return last_words(self._errors.content().decode("utf-8", "replace"))[:200]
 
     def tidy(self) -> None:
         """Empty the scratch directory."""

@@ -131,7 +131,7 @@ class Judge:
         header["state"] = "failed"
         if asked == "timeout":
             header["reason"] = "timeout"
-            header["message"] = f"stopped after {self._bound:g} s, the bound of a task"
+            header["message"] = f"stopped after {self._bound:g} s, the max_walltime of its class"
         elif header["reason"] == "error" and self._kills.count() > self._kills_before.get(slot.number, 0):
             header["reason"] = "oom"
         self._attempts.discard(work.task, work.attempt)

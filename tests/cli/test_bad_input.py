@@ -299,7 +299,6 @@ COMMANDS = [
     (("resume", "--moved"), "where it was made"),
     (("resume", "--copied"), "where it was made"),
     (("sumbit",), "'submit'"),
-    (("-C", ".", "status"), "hpcflow status -C DIR"),
     (("logs", "dubble"), "'double'"),
     (("init", "lable"), "lable"),
 ]

@@ -61,6 +61,12 @@ def test_commands_that_do_not_exist_are_answered_with_those_of_the_help(make_cam
     assert "link" not in message
 
 
+def test_an_option_before_the_command_is_told_its_place(make_campaign: MakeCampaign) -> None:
+    done = make_campaign(FLOW).hpcflow("-C", ".", "status")
+    assert done.returncode == 2
+    assert "hpcflow status -C DIR" in done.stderr
+
+
 def test_long_lists_of_names_are_not_printed(make_campaign: MakeCampaign) -> None:
     message = make_campaign(FLOW, "workflow: os:qqqqqq\n").refused("submit", "--dry-run")
     assert "qqqqqq" in message

@@ -222,7 +222,7 @@ def test_a_python_task_that_never_ends_times_out_and_the_others_go_on(array):
     good, bad, last = array.tasks()
     assert (good["state"], last["state"]) == ("succeeded", "succeeded")
     assert (bad["state"], bad["reason"]) == ("failed", "timeout")
-    assert bad["message"] == "stopped after 1 s, the bound of a task"
+    assert bad["message"] == "stopped after 1 s, the max_walltime of its class"
     assert bad["seconds"] >= 1
 
 
