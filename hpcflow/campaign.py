@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -83,6 +85,40 @@ class Campaign:
             self._session._tick()  # notes what has come to its end
 
 
+class Progress:
+    """On a terminal: news as they come, and one line that says how far the live steps are."""
+
+    def __init__(self) -> None:
+        self._shown = False
+
+    def update(self, engine: Engine) -> None:
+        """Print what is new and write the line again."""
+        if not sys.stderr.isatty():
+            return
+        from hpcflow.cli.table import about
+        from hpcflow.engine.summary import summarize
+
+        self.close()
+        for line in engine.news:
+            print(line, file=sys.stderr)
+        parts = []
+        for array in summarize(engine)["arrays"]:
+            if array["state"] != "done":
+                failed = f", {array['failed']} failed" if array["failed"] else ""
+                left = f", {about(array['left_seconds'])} left" if array["left_seconds"] else ""
+                done = array["succeeded"] + array["failed"]
+                parts.append(f"{array['name']} {done}/{array['total']}{failed}{left}")
+        width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be taken back
+        print("; ".join(parts)[:width], end="", file=sys.stderr, flush=True)
+        self._shown = True
+
+    def close(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        self._shown = False
+
+
 def _empty() -> Any:
     from hpcflow.database.state import State
 
@@ -158,17 +194,21 @@ class BlockingSession:
 
     def wait(self, arrays: Sequence[int]) -> None:
         """Tick until the arrays let their readers go on."""
+        progress = Progress()
         while True:
             engine = self._tick()
             campaign = engine.state.campaign
+            progress.update(engine)
             if all(
                 campaign.arrays[n].done or campaign.arrays[n].succeeded >= self._needs.get(n, campaign.arrays[n].count)
                 for n in arrays
             ):
+                progress.close()
                 return
             held = [campaign.arrays[n] for n in arrays if campaign.arrays[n].hold]
             if held or campaign.attention:
                 reasons = [*campaign.attention.values(), *(f"{a.key} is held: {a.hold}" for a in held)]
+                progress.close()
                 raise UserError("\n".join(dict.fromkeys(reasons)))
             time.sleep(self._interval)
 

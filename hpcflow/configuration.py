@@ -115,6 +115,11 @@ def read_configuration(campaign: Path) -> Configuration:
     hours = Annotated[float, msgspec.Meta(ge=0)]
     path = campaign / "hpcflow.yaml"
     if not path.exists():
+        if (campaign / ".hpcflow" / "campaign.json").exists():
+            raise UserError(
+                f"{path}: no such file. If a script drives this campaign (hpcflow.Campaign), run the script again: it "
+                "goes on where it was. Otherwise restore the file"
+            )
         raise UserError(f"{path}: no such file. Start a campaign with: hpcflow init label {campaign.name}")
     document = load(path)
     data = document.data

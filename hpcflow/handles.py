@@ -6,6 +6,7 @@ replay ends there for this tick.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -145,6 +146,7 @@ class _Read:
         self._key = key
         self._minus = minus
         self._freeze: Freeze | None = None
+        self._warned = False
 
     @property
     def session(self) -> Session:
@@ -160,11 +162,24 @@ class _Read:
         """Ask for a value, waiting for it in a blocking script."""
         while True:
             try:
-                return ask(self)
+                answer = ask(self)
+                self._warn()
+                return answer
             except NotReady as stop:
                 if not self.session.blocking:
                     raise
                 self.session.wait(stop.arrays)
+
+    def _warn(self) -> None:
+        """In a script, say once that some inputs have no results: ``zip(inputs, results)`` would be wrong."""
+        handle = self._handle
+        if self._warned or not self.session.blocking or self._minus or handle._min_success is not None:
+            return
+        self._warned = True
+        count, there = handle._made().count, len(self.accepted())
+        if there < count:
+            what = f"{handle.key}: {count - there} of {count} tasks failed; .results() has the other {there}"
+            warnings.warn(f"{what}, and .indices() says which inputs these are", stacklevel=5)
 
     def accepted(self) -> list[int]:
         return members(self.frozen().accepted)
@@ -210,6 +225,10 @@ class Handle:
         self._first = _Read(self, key, [])
         self._reads = [key]
 
+    def __repr__(self) -> str:
+        count = "" if self._array is None else f": {self._array.count} task{'' if self._array.count == 1 else 's'}"
+        return f"<step {self.key!r}{count}>"
+
     def _made(self) -> ArrayState:
         """The array, made now if its inputs are there; raises NotReady otherwise."""
         if self._array is None:
@@ -225,6 +244,10 @@ class Handle:
     def results(self) -> Results:
         """The JSON values that accepted tasks returned, in input order."""
         return Results(self._first)
+
+    def indices(self) -> list[int]:
+        """The numbers, from 0, of the inputs whose tasks were accepted: those that ``results()`` is about."""
+        return self._first.settled(lambda read: read.accepted())
 
     def files(self, name: str) -> Files:
         """The files of this name that accepted tasks kept, in input order."""

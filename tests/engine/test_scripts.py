@@ -179,3 +179,37 @@ def test_the_marker_of_tasks_can_be_used_more_than_once(place: Campaign) -> None
         "print(f(1), g(1))\n",
     )
     assert done.stdout == "2 3\n", done.stderr
+
+
+def test_failed_tasks_are_warned_of_and_the_rest_says_which_inputs_it_is_of(place: Campaign) -> None:
+    done = run_script(
+        place,
+        "import hpcflow as hf\n"
+        "def third(x):\n    return 3 / x\n"
+        "with hf.Campaign('runs/x') as run:\n"
+        "    handle = run.map(third, [1, 0, 3])\n"
+        "    print(handle, list(handle.results()), handle.indices())\n",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "<step 'third': 3 tasks> [3.0, 1.0] [0, 2]\n"
+    assert done.stderr.count("third: 1 of 3 tasks failed") == 1
+
+
+def test_a_script_on_a_terminal_shows_how_far_it_is(place: Campaign) -> None:
+    place.write(
+        "script.py",
+        "import hpcflow as hf\ndef double(x):\n    return 2 * x\n"
+        "with hf.Campaign('runs/x') as run:\n    print(list(run.map(double, [1, 2]).results()))\n",
+    )
+    command = ["script", "-qec", f"{sys.executable} script.py", "/dev/null"]
+    done = subprocess.run(
+        command, cwd=place.directory, env=place.environment, capture_output=True, text=True, timeout=90, check=True
+    )
+    assert "double 0/2" in done.stdout
+    assert "[2, 4]" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["submit", "run"])
+def test_a_campaign_of_a_script_goes_on_by_its_script(place: Campaign, verb: str) -> None:
+    run_script(place, SCRIPT.replace("ADD", "0"))
+    assert "run the script again" in place.refused(verb, "-C", "runs/first")
