@@ -103,7 +103,7 @@ def _locate(
             if header["kind"] == "task":
                 task = header["task"]
                 succeeded = header["state"] == "succeeded"
-                if succeeded and header["attempt"] <= state.dropped.get(task, 0):
+                if header["attempt"] <= state.dropped.get(task, 0):  # the user's reason counts, not that of a try
                     start = end
                     continue
                 decides = succeeded if status[task] == SUCCEEDED else (status[task] == FAILED and not succeeded)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from bisect import insort
 from pathlib import Path
 from typing import Any
 
 from hpcflow.database import records
 from hpcflow.database.state import FAILED, OPEN, SUCCEEDED, ArrayState, Flight, Loose, WorkerState, ranges
 from hpcflow.engine.engine import Engine
+from hpcflow.worker.verdict import kind_of
 
 _BLOCK = 16 << 20
 
@@ -132,6 +134,7 @@ def _task(
     worker.last = max(worker.last, header.get("start", 0.0) + seconds)
     if header["state"] == "succeeded":
         taken = "taken" in header
+        worker.worked = True
         keeper = array.kept.get(task, name)
         if attempt <= array.dropped.get(task, 0):
             array.wasted += cost  # somebody said that it is not wanted
@@ -172,11 +175,15 @@ def _task(
         if source:
             worker.progress += 1
         elif attempt > array.forgiven.get(task, 0):
-            _note_unfinished(array, task)
+            worker.cut_short.append(task)
     else:
         if reason != "input changed" and attempt > array.forgiven.get(task, 0):
             charges = array.charges.setdefault(task, {})
             charges[reason] = charges.get(reason, 0) + 1
+            kind = kind_of(header.get("message", ""))
+            if reason == "error" and worker.worked and kind not in array.known:
+                insort(array.known, kind)
+            worker.progress += kind in array.known
     if attempt < array.attempts.get(task, 1):
         return  # it has been cut into a newer list already
     array.loose[task] = Loose(reason, source)
@@ -237,9 +244,3 @@ def _checkpoint(engine: Engine, array: ArrayState, name: str, task: int, attempt
         return relative if any(os.scandir(directory)) else ""
     except OSError:
         return ""
-
-
-def _note_unfinished(array: ArrayState, task: int) -> None:
-    """Count attempts that ended with the walltime and left nothing to go on from."""
-    escalation = array.escalation.setdefault(task, {})
-    escalation["cut_short"] = escalation.get("cut_short", 0) + 1

@@ -118,6 +118,11 @@ def _take_back(engine: Engine, array: ArrayState, gone: list[tuple[str, WorkerSt
                 hold_cancelled(engine, array, job)
         said = "" if worker.goodbye == "signal" else worker.goodbye
         reason = said or array.closed.get(name) or worker.goodbye
+        if reason == "walltime":
+            for task in worker.cut_short:
+                escalation = array.escalation.setdefault(task, {})
+                escalation["cut_short"] = escalation.get("cut_short", 0) + 1
+        worker.cut_short = []
         for task in left:
             alone = task in in_flight and reason not in NOT_CHARGED
             array.loose[task] = Loose(reason, _source(engine, array, name, task), alone)
@@ -264,6 +269,7 @@ def _cut_list(engine: Engine, array: ArrayState, request: dict[str, Any], rung: 
         attempt=1,
         attempts=attempts,
         parameters=ladder[rung - 1] if 0 < rung <= len(ladder) else {},
+        known=list(array.known),
         **{"from": {str(t): array.loose[t].source for t in ordered if t in array.loose and array.loose[t].source}},
     )
     write_missing_lists(engine)

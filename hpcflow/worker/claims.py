@@ -34,6 +34,8 @@ class ChunkList:
         self._attempt: int = content.get("attempt", 1)
         self._attempts: dict[str, int] = content.get("attempts") or {}
         self._origins: dict[str, str] = content.get("from") or {}
+        self.known: frozenset[int] = frozenset(content.get("known") or ())
+        """Kinds of failures (``verdict.kind_of``) that no worker is to blame for."""
 
     def tasks(self, chunk: int) -> Iterator[int]:
         """Yield the tasks of a chunk in order."""

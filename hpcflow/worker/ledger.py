@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from hpcflow.worker.flight import Work
 from hpcflow.worker.recordfile import RecordFile
-from hpcflow.worker.verdict import alike
+from hpcflow.worker.verdict import kind_of
 
 HOLD = 2.0
 """Seconds that a failure waits to be written. Schedulers that stop a job may signal the tasks a moment before
@@ -43,6 +43,7 @@ class Ledger:
         self._file = file
         self._held: deque[Held] = deque()
         self._first: list[tuple[int, str]] | None = [] if count > FIRST else None
+        self._known: frozenset[int] = frozenset()
         self.finished = 0
         """Tasks that succeeded."""
 
@@ -50,6 +51,7 @@ class Ledger:
         """Note a hand-over."""
         tasks = [work.task for work in works]
         listed = works[0].list.number
+        self._known |= works[0].list.known
         self._file.add({"kind": "start", "slot": slot, "list": listed, "tasks": tasks, "time": _now()})
 
     def succeeded(self, record: bytes) -> None:
@@ -81,7 +83,11 @@ class Ledger:
             Whether it ended as if somebody had stopped it.
         """
         if self._first is not None:
-            if header["reason"] != "error" or stopped or not self._is_alike(header["message"]):
+            if header["reason"] != "error" or stopped:
+                self._first = None
+            elif kind_of(header["message"]) in self._known:
+                pass  # tasks fail like this on workers that others succeed on: this one is not to blame
+            elif self._first and kind_of(header["message"]) != kind_of(self._first[0][1]):
                 self._first = None
             else:
                 self._first.append((header["task"], header["message"]))
@@ -95,9 +101,6 @@ class Ledger:
         if self._first is None or len(self._first) < FIRST:
             return [], ""
         return [task for task, _ in self._first], self._first[0][1]
-
-    def _is_alike(self, message: str) -> bool:
-        return not self._first or alike(message) == alike(self._first[0][1])
 
     @property
     def waiting(self) -> bool:

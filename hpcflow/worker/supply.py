@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -10,9 +11,19 @@ from collections.abc import Iterable
 from hpcflow.worker.claims import Board
 from hpcflow.worker.estimate import Durations
 from hpcflow.worker.flight import Work
+from hpcflow.worker.ledger import FIRST
 
 PAUSE = 1.0
 """Seconds after which a worker whose slots are partly busy looks again for chunks."""
+
+
+def spread(tasks: list[int], count: int) -> list[int]:
+    """Return the tasks with ``count`` of them, from all over, before the others."""
+    if len(tasks) <= count:
+        return tasks
+    # Not at equal distances: every tenth frame may be of one kind.
+    first = sorted(random.Random(len(tasks)).sample(range(len(tasks)), count))
+    return [tasks[i] for i in first] + [task for i, task in enumerate(tasks) if i not in first]
 
 
 class Supply:
@@ -38,6 +49,7 @@ class Supply:
         self._todo: deque[Work] = deque()
         self._alone: set[Work] = set()
         self._look_again = 0.0
+        self._taken = False
 
     def ensure(self, wanted: int, hurry: bool) -> bool:
         """Take chunks until so many tasks wait; return whether they do.
@@ -57,7 +69,12 @@ class Supply:
                 self._look_again = time.monotonic() + PAUSE
                 return False
             entry = chunk.list
-            self._todo.extend(Work(entry, task, entry.attempt(task)) for task in entry.tasks(chunk.number))
+            tasks = list(entry.tasks(chunk.number))
+            if not self._taken and entry.number > 1:
+                # What an earlier worker left because its first tasks failed alike may be many in a row that do.
+                tasks = spread(tasks, FIRST)
+            self._taken = True
+            self._todo.extend(Work(entry, task, entry.attempt(task)) for task in tasks)
         return True
 
     def in_time(self, used: bool) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from zlib import crc32
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP)
 """What schedulers and people send to make a job stop; some send it to every process of the job."""
@@ -34,6 +35,6 @@ def say(code: int) -> str:
     return f"killed by signal {-code} ({name})"
 
 
-def alike(message: str) -> str:
-    """Return a message without the numbers in it, which differ between tasks that fail for one reason."""
-    return re.sub(r"0x[0-9a-fA-F]+|\d+", "N", message)
+def kind_of(message: str) -> int:
+    """Return a number for a kind of failure: of its message without the numbers in it, which differ between tasks."""
+    return crc32(re.sub(r"0x[0-9a-fA-F]+|\d+", "N", message).encode("utf-8", "surrogatepass"))

@@ -104,6 +104,19 @@ def test_dropped_tasks_are_given_up_with_their_reason(make_campaign: MakeCampaig
     assert "not a molecule" in campaign.good("explain", "sleepy/4")
 
 
+def test_a_task_that_is_dropped_after_a_failed_try_keeps_the_reason_of_the_drop(make_campaign: MakeCampaign) -> None:
+    campaign = make_campaign(
+        "import os\ndef f(x):\n    if x == 1: raise ValueError('the first try fails')\n    return x\n"
+        "def flow(run): run.map(f, range(3))\n"
+    )
+    campaign.good("submit")
+    wait_for(lambda: not list(campaign.processes()))
+    campaign.good("drop", "f/1", "--reason", "not a molecule")
+    assert campaign.finish()["tasks"]["failed"] == 1
+    assert "not a molecule" in campaign.good("explain", "f/1")
+    assert "not a molecule" in campaign.good("results", "--failed")
+
+
 def test_dropping_all_ends_the_array(make_campaign: MakeCampaign) -> None:
     campaign = sleepy(make_campaign)
     campaign.good("submit")
@@ -249,6 +262,32 @@ def test_a_function_that_always_fails_alike_breaks_the_worker_and_not_the_tasks(
     campaign.hpcflow("resume")
     status = campaign.finish()
     assert status["tasks"]["succeeded"] == 20
+
+
+def test_many_tasks_that_fail_alike_do_not_stop_an_array_in_which_others_succeed(make_campaign: MakeCampaign) -> None:
+    # Second attempts are a list of nothing but failures: no worker that starts with them is to blame.
+    campaign = make_campaign(
+        "def f(x):\n    if x % 10 == 3: raise ValueError(f'bad molecule {x}')\n    return x\n"
+        "def flow(run): run.map(f, range(300))\n"
+    )
+    campaign.write("hpcflow.yaml", "workflow: flow.py:flow\nclasses: {default: {workers: 2}}\n")
+    campaign.good("submit")
+    status = campaign.finish()
+    assert status["tasks"] == {"total": 300, "succeeded": 270, "failed": 30, "unfinished": 0}
+    assert not status["attention"]
+
+
+def test_a_run_of_tasks_that_fail_alike_keeps_no_other_from_running(make_campaign: MakeCampaign) -> None:
+    # The first task of each worker, and half of its first tasks, fail alike.
+    campaign = make_campaign(
+        "def f(x):\n    if x < 250: raise ValueError(f'bad molecule {x}')\n    return x\n"
+        "def flow(run): run.map(f, range(1000))\n"
+    )
+    campaign.write("hpcflow.yaml", "workflow: flow.py:flow\nclasses: {default: {workers: 1}}\n")
+    campaign.good("submit")
+    status = campaign.finish()
+    assert status["tasks"] == {"total": 1000, "succeeded": 750, "failed": 250, "unfinished": 0}
+    assert not status["attention"]
 
 
 LONG = """
