@@ -192,7 +192,7 @@ def flow(run: hf.Run):
 def test_killed_at_the_second_of_two_submissions_the_first_counts(
     slurm_campaign: SlurmCampaign, bystander: None
 ) -> None:
-    campaign = six(slurm_campaign, limits="submit: 6")
+    campaign = six(slurm_campaign, limits="submit: 7")  # six workers and the bystander
     campaign.write("two.py", TWO)
     campaign.write("hpcflow.yaml", "workflow: two.py:flow\nsite: cluster\n")
     campaign.stand_in(
