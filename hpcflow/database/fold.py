@@ -60,6 +60,7 @@ def _array(state: State, entry: Entry) -> None:
         policy=entry["policy"],
         requests=[(request, spans) for request, spans in entry.get("requests", [])],
         call=entry["call"],
+        taken=entry.get("taken", 0),
     )
     state.status[entry["array"]] = bytearray(entry["count"])
     campaign.finished = False

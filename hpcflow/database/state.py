@@ -112,6 +112,8 @@ class ArrayState(msgspec.Struct):
     """False once a rerun has replaced it under its key."""
     call: bool = False
     """Made by ``run.call``: one task, run by the tick itself."""
+    taken: int = 0
+    """Results that were taken over from earlier arrays when it was made."""
     succeeded: int = 0
     failed: int = 0
     seconds: float = 0.0

@@ -125,6 +125,7 @@ class ReplaySession:
             policy=spec.policy,
             requests=requests,
             call=spec.call,
+            taken=taken,
         )
         if replaced is not None and not replaced.done:
             status = engine.state.status[replaced.number]

@@ -22,6 +22,9 @@ class Cost:
 
     arrays: int = 0
     tasks: int = 0
+    """Results that it computed."""
+    taken: int = 0
+    """Results that it took over from earlier arrays."""
     cores: float = 0.0
     """Core-seconds, wasted ones included."""
     wasted: float = 0.0
@@ -33,7 +36,8 @@ class Cost:
 
     def add(self, engine: Engine, array: ArrayState) -> None:
         self.arrays += 1
-        self.tasks += array.succeeded
+        self.tasks += max(0, array.succeeded - array.taken)
+        self.taken += array.taken
         self.cores += array.core_seconds + array.wasted
         self.wasted += array.wasted
         share = gpus_per_slot(engine, array)
@@ -97,6 +101,7 @@ def _table(stages: dict[str, Cost], everything: Cost) -> Table:
             name,
             count(one.arrays),
             count(one.tasks),
+            *([count(one.taken)] if everything.taken else []),
             Bar([(one.cores / everything.cores, "plain")]),
             hours(one.cores),
             *([hours(one.gpus)] if with_gpus else []),
@@ -105,7 +110,15 @@ def _table(stages: dict[str, Cost], everything: Cost) -> Table:
             count(one.repeated),
         ]
         rows.append(row)
-    head = ["step", "arrays", "results", "", "core-hours", *(["GPU-hours"] if with_gpus else [])]
+    head = [
+        "step",
+        "arrays",
+        "results",
+        *(["taken over"] if everything.taken else []),
+        "",
+        "core-hours",
+        *(["GPU-hours"] if with_gpus else []),
+    ]
     head += ["worker-hours", "wasted", "repeated tasks"]
     caption = (
         "Cost by step. Core-hours are the time of all attempts times the cores that a task had; the wasted share is "
@@ -114,7 +127,10 @@ def _table(stages: dict[str, Cost], everything: Cost) -> Table:
     )
     if with_gpus:
         caption += " GPU-hours are those of accepted results; – where a task's GPUs are not known any more."
-    return Table(head, rows, "lrrl" + "r" * (len(head) - 4), caption)
+    if everything.taken:
+        caption += " Results are counted where they were computed; those taken over from earlier arrays cost nothing."
+    align = "lrrrl" if everything.taken else "lrrl"
+    return Table(head, rows, align + "r" * (len(head) - len(align)), caption)
 
 
 def _drawing(engine: Engine) -> Figure | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -117,51 +118,70 @@ def _time_axis(axes: Axes, seconds: list[float]) -> None:
 
 @dataclass
 class Labels:
-    """What reference calculations returned for some frames of an array."""
+    """What reference calculations returned for some frames of a step."""
 
-    array: ArrayState
+    name: str
+    """Of the step, or of its one array."""
     energies: np.ndarray
     """In eV/atom."""
     forces: np.ndarray
     """Largest force on any atom of a frame, in eV/Å."""
     atoms: int
+    isolated: int
+    """Isolated atoms, which are not among the frames."""
+    succeeded: int
+    """Results that there are; of more than MOST only some were looked at."""
 
 
-def read_labels(engine: Engine, array: ArrayState) -> Labels | None:
-    """The labels among the results of an array, or None if it has no frames with a ``REF_energy``."""
+def read_labels(engine: Engine, arrays: Sequence[ArrayState]) -> Labels | None:
+    """The labels among the results of a step's arrays, or None if there are no frames with a ``REF_energy``."""
     import numpy as np
 
     from hpcflow.structures import parse
 
     energies: list[float] = []
     forces: list[float] = []
-    atoms = 0
-    for record in sample(engine, array):
-        if b"REF_energy" not in record.frames[:100_000]:
-            if not energies:
-                return None
-            continue
-        for frame in parse(record.frames):
-            # An isolated atom is no structure: its energy per atom is far from all others.
-            if "REF_energy" in frame.info and len(frame) and frame.info.get("config_type") != "IsolatedAtom":
+    atoms = isolated = 0
+    succeeded = sum(array.succeeded for array in arrays)
+    for array in arrays:
+        share = array.succeeded if succeeded <= MOST else max(1, MOST * array.succeeded // succeeded)
+        for record in sample(engine, array, share):
+            if b"REF_energy" not in record.frames[:100_000]:
+                if not energies and not isolated:
+                    return None
+                continue
+            for frame in parse(record.frames):
+                if "REF_energy" not in frame.info or not len(frame):
+                    continue
+                # An isolated atom is no structure: its energy per atom is far from all others.
+                if frame.info.get("config_type") == "IsolatedAtom":
+                    isolated += 1
+                    continue
                 atoms += len(frame)
                 energies.append(float(frame.info["REF_energy"]) / len(frame))
                 if "REF_forces" in frame.arrays:
                     forces.append(float(np.linalg.norm(frame.arrays["REF_forces"], axis=1).max()))
-    return Labels(array, np.array(energies), np.array(forces), atoms) if energies else None
+    name = arrays[0].key if len(arrays) == 1 else f"{stage(arrays[0])} ({len(arrays)} arrays)"
+    return Labels(name, np.array(energies), np.array(forces), atoms, isolated, succeeded) if energies else None
 
 
 def labels(engine: Engine) -> Section | None:
-    """Distributions of what reference calculations gave, for each array that is not a part of an iteration."""
-    blocks: list[Block] = []
+    """Distributions of what reference calculations gave, for each step that labels: all of its arrays together."""
+    steps: dict[str, list[ArrayState]] = {}
     for array in arrays_of(engine.state.campaign):
-        found = read_labels(engine, array) if array.succeeded and "/" not in array.key else None
+        if array.succeeded:
+            steps.setdefault(stage(array), []).append(array)
+    blocks: list[Block] = []
+    for name, arrays in steps.items():
+        # Other steps of an iteration may return labelled frames that somebody gave them, as a test does.
+        labelling = any("/" not in array.key or array.task_class == "reference" for array in arrays)
+        found = read_labels(engine, arrays) if labelling else None
         if found is not None:
-            blocks.append(_labels_figure(found))
+            blocks.append(_labels_figure(name, found))
     return Section("Reference labels", blocks) if blocks else None
 
 
-def _labels_figure(found: Labels) -> Figure:
+def _labels_figure(step: str, found: Labels) -> Figure:
     import numpy as np
 
     from hpcflow.report.drawing import BLUE, ORANGE, draw
@@ -176,8 +196,8 @@ def _labels_figure(found: Labels) -> Figure:
 
     frames = len(found.energies)
     which = plural(frames, "labelled frame")
-    if found.array.succeeded > MOST:
-        which = f"{which} of {count(found.array.succeeded)}, evenly spread,"
+    if found.succeeded > MOST:
+        which = f"{which} of {count(found.succeeded)}, evenly spread,"
     force = (
         f" The largest force of a frame has the median {number(float(np.median(found.forces)))}{THIN}eV/Å and reaches "
         f"{number(float(found.forces.max()))}{THIN}eV/Å."
@@ -185,10 +205,12 @@ def _labels_figure(found: Labels) -> Figure:
         else ""
     )
     caption = (
-        f"{which} of {found.array.key}, {number(found.atoms / frames)} atoms each in the mean. Energies from "
+        f"{which} of {found.name}, {number(found.atoms / frames)} atoms each in the mean. Energies from "
         f"{number(float(found.energies.min()), 4)} to {number(float(found.energies.max()), 4)}{THIN}eV/atom.{force}"
     )
-    name = f"labels{found.array.number}"
+    if found.isolated:
+        caption += f" {plural(found.isolated, 'isolated atom')} left out: the energy of one is far from all others."
+    name = f"labels-{step}"
     return Figure(draw(name, (7.4, 2.4), plot, "Histograms of energy per atom and largest force"), caption)
 
 

@@ -103,7 +103,9 @@ def decide(
         return {"stop": False, "reason": "fewer than two iterations"}
     parts = [float(entry["fractions"]["accurate"]) for entry in history[-2:]]
     if min(parts) < accurate:
-        return {"stop": False, "reason": f"{min(parts):.0%} of the frames accurate, {accurate:.0%} wanted"}
+        both = " and ".join(f"{part:.0%}" for part in parts)
+        reason = f"{both} of the frames accurate in the last two iterations, {accurate:.0%} wanted in both"
+        return {"stop": False, "reason": reason}
     now = history[-1]["test"]["force_rmse"]
     before = (history[-1]["test_before"] or {}).get("force_rmse")
     if now is None or before is None:

@@ -49,7 +49,7 @@ Cu 0 0 0
 """
 
 
-def test_isolated_atoms_are_no_structures_among_the_labels(make_campaign: MakeCampaign) -> None:
+def test_isolated_atoms_are_left_out_of_the_labels_and_results_are_counted_once(make_campaign: MakeCampaign) -> None:
     campaign = make_campaign(
         yaml="workflow: label\nparameters:\n  structures: start.xyz\n  calculator: ase.calculators.emt.EMT\n"
     )
@@ -58,7 +58,13 @@ def test_isolated_atoms_are_no_structures_among_the_labels(make_campaign: MakeCa
     campaign.finish()
     page = written(campaign.directory)
     assert "4 labelled frames of label, 2.00 atoms each in the mean." in page.text
+    assert "1 isolated atom left out" in page.text
     assert page.table("step", "task class")[0][5] == "5"
+    campaign.write("start.xyz", ATOM + "".join(FRAMES.format(2.2 + 0.1 * k) for k in range(6)))
+    campaign.good("submit", "--yes")
+    campaign.finish()
+    (label, *_) = written(campaign.directory).table("step", "arrays", "results", "taken over")
+    assert label[:4] == ["label", "2", "7", "5"], "each result is counted where it was computed"
 
 
 def test_a_map_campaign_shows_times_and_cost(make_campaign: MakeCampaign) -> None:
@@ -202,3 +208,24 @@ def test_importing_the_report_imports_no_library_for_figures_or_structures() -> 
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+LABELLING = """
+import hpcflow as hf
+from ase import Atoms
+def label(x):
+    atoms = Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 2.2 + 0.1 * x]])
+    atoms.info["REF_energy"] = float(x)
+    return hf.Output(x, [atoms])
+def flow(run: hf.Run):
+    run.map(label, [1, 2, 3])
+    for i in run.iterations(2):
+        run.map(label, [10 + i], task_class="reference")
+"""
+
+
+def test_labels_of_all_iterations_are_shown_together(make_campaign: MakeCampaign) -> None:
+    campaign = make_campaign(LABELLING)
+    campaign.good("submit", "--yes")
+    campaign.finish()
+    assert "5 labelled frames of label (3 arrays), 2.00 atoms each in the mean." in written(campaign.directory).text

@@ -109,5 +109,7 @@ def test_a_campaign_stops_when_it_is_accurate_and_gains_little(history: list[Any
 
 
 def test_the_decision_has_a_reason() -> None:
-    assert "95% wanted" in decide([entry(0.9), entry(0.97)])["reason"]
+    assert decide([entry(0.9), entry(0.97)])["reason"] == (
+        "90% and 97% of the frames accurate in the last two iterations, 95% wanted in both"
+    )
     assert "fell by 10%" in decide([entry(0.97), entry(0.97, now=0.09)])["reason"]
