@@ -5,10 +5,12 @@
 #            (the default takes what your package index calls torch 2.13.0; on many Linux machines that
 #            is the CUDA build, which is large and runs on the CPU as well)
 #   PYTEST   more options for the tests:     make test PYTEST="-m 'not slow' -x"
+#   JOBS     how many tests run at once:     make test JOBS=1
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 PYTEST ?=
+JOBS ?= 2
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -32,14 +34,14 @@ demo: .venv/.learning
 	cd demo && ../$(BIN)/hpcflow run
 
 test: .venv/.dev
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST)
 
 # The tests come last: what takes a second is known first.
 check: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST)
 
 golden: .venv/.dev
 	$(BIN)/python -m pytest -q tests/golden --regenerate
