@@ -19,7 +19,7 @@ This page is generated from the commands' own `--help`. What the exit codes mean
 [a page of its own](exit-codes.md). Every command works on the campaign of the current
 directory, or of one above it, unless `-C` names another.
 
-To have the Tab key complete commands and options, add one line to your `~/.bashrc` (or
+To have the Tab key complete commands, options, sites and arrays, add one line to your `~/.bashrc` (or
 `zsh_source` and `fish_source` to the files of these shells):
 
 ```bash

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from hpcflow.cli.campaign import campaign_option, look_at, open_database, pick_array, pick_tasks
+from hpcflow.cli.completion import arrays
 from hpcflow.cli.table import seconds as for_people
 from hpcflow.database.arrays import describe
 from hpcflow.database.inputs import read_input
@@ -29,7 +30,7 @@ MOST_CAUSES = 10
 
 @click.command()
 @campaign_option
-@click.argument("what", required=False)
+@click.argument("what", required=False, shell_complete=arrays)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def explain(directory: Path | None, what: str | None, as_json: bool) -> None:
     """Say why an array (``label``) or a task (``label/17``) is as it is.

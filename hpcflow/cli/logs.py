@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from hpcflow.cli.campaign import campaign_option, open_database, pick_array, view
+from hpcflow.cli.completion import arrays
 
 
 @click.command()
 @campaign_option
-@click.argument("array", required=False)
+@click.argument("array", required=False, shell_complete=arrays)
 @click.option("-n", "lines", default=20, show_default=True, help="Last lines of each log.")
 def logs(directory: Path | None, array: str | None, lines: int) -> None:
     """Show the logs of a live array's jobs: environment, modules, and the worker's own words.

@@ -75,7 +75,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a user's mistake is one message and an exit code, not a traceback."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="hpcflow", standalone_mode=False)
     except UserError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)

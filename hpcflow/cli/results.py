@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from hpcflow.cli.campaign import campaign_option, open_database, pick_array, view
+from hpcflow.cli.completion import arrays
 from hpcflow.database.arrays import describe
 from hpcflow.database.inputs import read_input
 from hpcflow.database.results import Accepted, read_records
@@ -22,7 +23,7 @@ from hpcflow.structures import failed as mark_failed
 
 @click.command()
 @campaign_option
-@click.argument("array", required=False)
+@click.argument("array", required=False, shell_complete=arrays)
 @click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="File to write (default: stdout).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line per task instead of frames.")
 @click.option("--failed", is_flag=True, help="The failed tasks instead, with their reasons.")

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from hpcflow.cli.campaign import campaign_option
+from hpcflow.cli.completion import sites
 from hpcflow.cli.submit import _begin, _look, _show_plan, _site
 from hpcflow.configuration import read_configuration
 from hpcflow.database.database import Database, find_campaign
@@ -22,7 +23,7 @@ from hpcflow.errors import Busy, UserError
 
 @click.command()
 @campaign_option
-@click.option("--site", help="Where to run; overrides hpcflow.yaml.")
+@click.option("--site", shell_complete=sites, help="Where to run; overrides hpcflow.yaml.")
 @click.option("--interval", type=float, help="Seconds between ticks (default: as the site allows).")
 def run(directory: Path | None, site: str | None, interval: float | None) -> None:
     """Submit if necessary and move the campaign forward until it is done: the laptop's way.

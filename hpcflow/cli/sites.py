@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from hpcflow.cli import completion
+
 _campaign = click.option(
     "-C",
     "--campaign",
@@ -45,7 +47,7 @@ def list_(campaign: Path | None, as_json: bool) -> None:
 
 
 @sites.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.sites)
 @_campaign
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with file and line of every value.")
 def show(name: str, campaign: Path | None, as_json: bool) -> None:
@@ -80,7 +82,7 @@ def show(name: str, campaign: Path | None, as_json: bool) -> None:
 
 
 @sites.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.sites)
 @click.option("--class", "class_name", metavar="CLASS", help="Only the script of this task class.")
 @_campaign
 def render(name: str, class_name: str | None, campaign: Path | None) -> None:
@@ -156,7 +158,7 @@ def new(name: str, campaign: Path | None) -> None:
 
 
 @sites.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.sites)
 @click.option("--job", is_flag=True, help="Also submit a test array of two elements of class default, and wait for it.")
 @click.option("--wait", type=click.FloatRange(min=1), default=600.0, show_default=True, help="For the job, in seconds.")
 @_campaign

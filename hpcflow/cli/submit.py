@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from hpcflow.cli.campaign import campaign_option, tell_and_show
+from hpcflow.cli.completion import sites
 from hpcflow.cli.table import columns
 from hpcflow.configuration import Configuration, read_configuration
 from hpcflow.database.database import Database, find_campaign
@@ -29,7 +30,9 @@ from hpcflow.version import __version__
 
 @click.command()
 @campaign_option
-@click.option("--site", help="Where to run; overrides hpcflow.yaml. On a live campaign: adds workers there.")
+@click.option(
+    "--site", shell_complete=sites, help="Where to run; overrides hpcflow.yaml. On a live campaign: adds workers there."
+)
 @click.option("--dry-run", is_flag=True, help="Show plan, cost and scripts; change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(

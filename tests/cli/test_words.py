@@ -61,6 +61,21 @@ def test_commands_that_do_not_exist_are_answered_with_those_of_the_help(make_cam
     assert "link" not in message
 
 
+def test_the_tab_key_knows_sites_and_arrays(make_campaign: MakeCampaign) -> None:
+    campaign = make_campaign(FLOW, "workflow: flow.py:flow\n")
+
+    def offered(words: str) -> str:
+        last = str(len(words.split()) - 1)
+        completing = {"_HPCFLOW_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": last}
+        return campaign.hpcflow(**completing).stdout
+
+    assert offered("hpcflow explain it").split() == []
+    campaign.good("submit")
+    campaign.finish()
+    assert offered("hpcflow explain it").split() == ["plain,iterations[0]/odd"]
+    assert offered("hpcflow submit --site loc").split() == ["plain,local"]
+
+
 def test_an_option_before_the_command_is_told_its_place(make_campaign: MakeCampaign) -> None:
     done = make_campaign(FLOW).hpcflow("-C", ".", "status")
     assert done.returncode == 2
