@@ -6,6 +6,7 @@ Retries, escalation, stragglers and resources of single tasks are all the same t
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -329,7 +330,8 @@ def decide_jobs(engine: Engine, only: ArrayState | None = None) -> None:
             engine.attention(
                 f"array {array.number}",
                 f"{array.key}: {array.barren} jobs in a row brought neither a finished task nor a newer checkpoint. "
-                f"How they ended: {evidence}\nLook with: hpcflow explain {array.name}\nThen go on with: hpcflow resume",
+                f"How they ended: {evidence}\nLook with: hpcflow explain {shlex.quote(array.name)}\n"
+                "Then go on with: hpcflow resume",
             )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from hpcflow.database.results import read_records
 from hpcflow.database.state import FAILED, OPEN, SUCCEEDED, ArrayState, ranges
 from hpcflow.engine.collect import collect
@@ -78,7 +80,8 @@ def drop(engine: Engine, array: ArrayState, tasks: list[int], reason: str) -> in
         How many tasks were undecided and are given up now.
     """
     if array.done:
-        raise UserError(f"{array.key} is done: there is nothing to give up. Failed tasks: hpcflow explain {array.key}")
+        key = shlex.quote(array.key)
+        raise UserError(f"{array.key} is done: there is nothing to give up. Failed tasks: hpcflow explain {key}")
     status = engine.state.status[array.number]
     undecided = [t for t in tasks if status[t] == OPEN]
     if undecided:

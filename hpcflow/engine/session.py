@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
@@ -176,7 +177,8 @@ class ReplaySession:
         )
         message = (
             f"{array.key}: {limit} its tasks failed ({array.failed} of {array.count}).{why}\n"
-            f"Look with: hpcflow explain {array.name}\nCompute them again with: hpcflow resume --retry-failed"
+            f"Look with: hpcflow explain {shlex.quote(array.name)}\n"
+            "Compute them again with: hpcflow resume --retry-failed"
         )
         self.engine.attention(f"array {array.number}", message)
         raise NotReady([], message)

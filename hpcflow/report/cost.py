@@ -41,7 +41,9 @@ class Cost:
         self.cores += array.core_seconds + array.wasted
         self.wasted += array.wasted
         share = gpus_per_slot(engine, array)
-        self.gpus = None if share is None or self.gpus is None else self.gpus + share * array.seconds
+        # What was taken over was paid for elsewhere; its seconds are known in the mean only.
+        computed = array.seconds * max(0, array.succeeded - array.taken) / max(1, array.succeeded)
+        self.gpus = None if share is None or self.gpus is None else self.gpus + share * computed
         live = sum(max(0.0, w.last - w.hello) for w in array.workers.values() if w.hello and w.job)
         self.nodes += array.node_seconds if array.done else live
         self.repeated += array.repeated

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 
@@ -146,7 +147,7 @@ def _failures_table(failures: list[_Failure]) -> Table:
             count(len(f.tasks)),
             percent(len(f.tasks) / f.array.count),
             f.message or "–",
-            f"hpcflow explain {f.array.key}/{f.tasks[0]}",
+            f"hpcflow explain {shlex.quote(f'{f.array.key}/{f.tasks[0]}')}",
         ]
         for f in failures
     ]

@@ -143,7 +143,8 @@ def test_what_is_left_is_estimated_from_what_is_done(make_campaign: MakeCampaign
 def test_attention_is_said_once(make_campaign: MakeCampaign) -> None:
     flow = (
         "def bad(x):\n    raise ValueError(x)\n"
-        "def flow(run):\n    list(run.map(bad, range(2), min_success=1.0).results())\n"
+        "def flow(run):\n    for i in run.iterations(1):\n"
+        "        list(run.map(bad, range(2), min_success=1.0).results())\n"
     )
     campaign = make_campaign(flow, "workflow: flow.py:flow\nclasses: {default: {retries: {error: 0}}}\n")
     for arguments in (["run"], ["resume"]):
@@ -151,3 +152,4 @@ def test_attention_is_said_once(make_campaign: MakeCampaign) -> None:
         assert done.returncode == 4
         assert done.stdout.count("Needs attention") == 1
         assert done.stdout.count("its tasks failed") == 1, done.stdout
+        assert "hpcflow explain 'iterations[0]/bad'" in done.stdout
