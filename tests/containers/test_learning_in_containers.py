@@ -56,7 +56,7 @@ def headers(array: Path) -> list[dict[str, object]]:
 
 
 def test_training_and_sampling_run_in_a_container_on_slurm(cluster: Cluster, lab: Lab) -> None:
-    for package in ("mace", "openmmml", "tblite", "torch"):
+    for package in ("mace", "openmm", "tblite", "torch"):
         pytest.importorskip(package)
     campaign = SlurmCampaign(lab.directory / "learning campaign", lab.directory / "learning home", cluster)
     shutil.copy(ROOT / "examples" / "learning" / "start.xyz", campaign.directory)

@@ -24,7 +24,7 @@ CLASSES = """
 
 
 def test_a_learning_campaign_drives_itself_to_its_end(slurm_campaign: SlurmCampaign) -> None:
-    for package in ("mace", "openmmml", "tblite", "torch"):
+    for package in ("mace", "openmm", "tblite", "torch"):
         pytest.importorskip(package)
     campaign = slurm_campaign
     shutil.copy(ROOT / "examples" / "learning" / "start.xyz", campaign.directory)
