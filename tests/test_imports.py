@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCIENCE = {"ase", "mace", "matplotlib", "numpy", "openmm", "openmm", "pandas", "scipy", "tblite", "torch"}
+SCIENCE = {"ase", "mace", "matplotlib", "numpy", "openmm", "pandas", "scipy", "tblite", "torch"}
 TERMINAL_AND_TEMPLATES = {"jinja2", "rich", "yaml"}
 
 SCRIPT = """

@@ -94,7 +94,7 @@ def test_a_definition_says_what_it_is_and_pins_what_it_installs(found: object) -
 def test_torch_stands_in_the_same_line_as_all_that_wants_it() -> None:
     text = definitions()["mace-cuda"].path.read_text()
     (line,) = re.findall(r"pip install ((?:.*\\\n)*.*)", text)
-    assert {"torch==2.13.0", "mace-torch==0.3.16", "openmmml==1.8"} <= set(line.split())
+    assert {"torch==2.13.0", "mace-torch==0.3.16", "ase==3.29.0"} <= set(line.split())
 
 
 def test_the_definitions_are_listed_with_what_they_are_for(machine: Machine) -> None:
