@@ -40,7 +40,7 @@ def collect_array(engine: Engine, array: ArrayState) -> None:
     for name, size in sorted(entries):
         worker = array.workers.get(name)
         if worker is None:
-            job, element = _origin(name)
+            job, element = origin(name)
             worker = array.workers[name] = WorkerState(job=job, element=element, grown=engine.now())
             engine.changed = True
         if size != worker.size:
@@ -55,7 +55,7 @@ def collect_array(engine: Engine, array: ArrayState) -> None:
         _note_repeats(engine, array, repeats)
 
 
-def _origin(name: str) -> tuple[str, int]:
+def origin(name: str) -> tuple[str, int]:
     """Job and element of a worker by the name of its file: it may die before it says hello."""
     job, _, rest = name.partition(".")
     element = rest.partition("-")[0]

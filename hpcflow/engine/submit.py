@@ -5,11 +5,13 @@ Intent before act: the token and everything about a job are in the journal befor
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from typing import Any
 
 from hpcflow.database.state import ArrayState, JobState, WorkerState, ranges
+from hpcflow.engine.collect import origin
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.excluded import excluded_nodes, include_all
 from hpcflow.engine.limits import LINKS, UNLIMITED, may_run, note_full, note_taken, room, site_limits
@@ -256,10 +258,11 @@ def _cancel_surplus(engine: Engine, array: ArrayState, waiting: dict[str, int]) 
     for job in _live_jobs(engine, array):
         if not job.id or waiting.get(job.resources, 0) or job.site in engine.blind:
             continue
+        started = _started(engine, array, job)
         queued = [
             Element(job.id, index if job.width > 1 else None, job.token, State.QUEUED, "")
             for index, state in job.elements.items()
-            if state in (State.QUEUED.value, State.HELD.value) and index not in job.absent
+            if state in (State.QUEUED.value, State.HELD.value) and index not in job.absent and index not in started
         ]
         if not queued:
             continue
@@ -274,6 +277,18 @@ def _cancel_surplus(engine: Engine, array: ArrayState, waiting: dict[str, int]) 
         else:
             number = f"{len(queued)} queued worker{'s' if len(queued) > 1 else ''}"
             engine.say(f"{array.key}: cancelled {number} for which no work is left")
+
+
+def _started(engine: Engine, array: ArrayState, job: JobState) -> set[int]:
+    """Elements with a worker by now: one that has taken, since the listing, what seems to be left to nobody.
+
+    A worker makes its file before its first claim.
+    """
+    try:
+        names = os.listdir(engine.path(array) / "work" / "out")
+    except FileNotFoundError:
+        return set()  # the array is done
+    return {element for token, element in map(origin, names) if token == job.token}
 
 
 def cancel_array(engine: Engine, array: ArrayState) -> None:

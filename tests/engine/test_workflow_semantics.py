@@ -242,6 +242,7 @@ def test_a_step_of_which_nothing_succeeded_begins_anew_once_it_is_corrected(make
     campaign = make_campaign(flow)
     campaign.good("submit")
     assert campaign.run_to_end().returncode == 4
+    wait_for(lambda: not list(campaign.processes()))
     submitted = len([line for line in campaign.journal() if line["kind"] == "intent"])
     campaign.write("hpcflow.yaml", "workflow: flow.py:flow\nparameters: {how: right}\n")
     said = campaign.good("resume")
