@@ -208,6 +208,19 @@ def test_killed_at_the_second_of_two_submissions_the_first_counts(
     campaign.check_accounts()
 
 
+def test_workers_that_a_late_listing_shows_as_waiting_are_not_cancelled(
+    slurm_campaign: SlurmCampaign, bystander: None
+) -> None:
+    # They have taken all that there is, so if they were waiting they would be superfluous.
+    campaign = six(slurm_campaign, seconds=2.0, limits="submit: 7")
+    campaign.stand_in("squeue", '"$REAL" "$@" | sed s/RUNNING/PENDING/')
+    campaign.good("submit")
+    wait_for(lambda: len(campaign.running()) == 6)
+    campaign.poll()
+    campaign.finish_saying()
+    all_ran_once(campaign)
+
+
 # -- copies
 
 
