@@ -61,23 +61,12 @@ class LSF(Clients):
         return submitted(reply, lsf_text.job_id(reply.stdout), lsf_text.submit_error)
 
     def _list(self) -> list[Element]:
-        """Run bjobs for everything of this user, finished jobs included as long as LSF has them.
-
-        Once more where something waits: why is said only of jobs that are asked about, ``-p``.
-        """
+        """Run bjobs once for everything of this user, finished jobs included as long as LSF has them."""
         reply = self._run(["bjobs", *lsf_text.listing_arguments()])
         # Exit codes differ between versions and for an empty queue: the text decides.
         if reply.timed_out or reply.exit_code < 0:
             raise commands.failure("transient", reply)
-        elements = understood(reply, lambda stdout: lsf_text.listing(stdout, reply.stderr))
-        asked = lsf_text.waiting(elements)
-        if not asked:
-            return elements
-        try:
-            reply = self._run(["bjobs", *lsf_text.reasons_arguments(asked)])
-        except SchedulerError:
-            return elements  # nothing but why they wait is missing
-        return lsf_text.with_reasons(elements, reply.stdout)
+        return understood(reply, lambda stdout: lsf_text.listing(stdout, reply.stderr))
 
     def endings(self, elements: Iterable[Element]) -> Mapping[tuple[str, int | None], Ending]:
         """Run bjobs once; and bhist once more for elements that LSF has forgotten by now.

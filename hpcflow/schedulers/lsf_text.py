@@ -11,7 +11,6 @@ import math
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 
 from . import indices
 from .base import Element, Limits, State, Submission
@@ -40,8 +39,6 @@ _TRANSIENT = re.compile(
     r"|Unable to (contact|connect)|try (again|later)|queue (has been|is) closed|Please wait",
     re.IGNORECASE,
 )
-_MOST_ASKED = 20
-"""Jobs that are asked at once why they wait."""
 _UNITS = re.compile(r"^(#BSUB\b.*\brusage\[.*?\bmem=\d+)MB\b", re.MULTILINE)
 
 
@@ -121,40 +118,6 @@ def _element(line: str) -> Element:
     name, index = name_and_index(" ".join(fields[6:-3]))
     native = fields[2]
     return Element(fields[0], index, name, _STATES.get(native, State.UNKNOWN), native)
-
-
-def waiting(elements: Iterable[Element]) -> list[str]:
-    """Return one element that waits of each job, as bjobs takes it: of the youngest jobs, should there be many."""
-    found: dict[str, str] = {}
-    for element in elements:
-        if element.state is State.QUEUED:
-            index = "" if element.index is None else f"[{element.index + 1}]"
-            found.setdefault(element.job, element.job + index)
-    youngest = sorted(found, key=lambda job: (len(job), job))[-_MOST_ASKED:]
-    return [found[job] for job in youngest]
-
-
-def reasons_arguments(asked: Iterable[str]) -> list[str]:
-    """Return the arguments of bjobs for why these wait."""
-    return ["-p", *asked]
-
-
-def with_reasons(elements: Iterable[Element], stdout: str) -> list[Element]:
-    """Return the elements with what ``bjobs -p`` says about their jobs: sentences on indented lines below a row.
-
-    Elements of a job wait for much the same: what holds for the one that was asked about goes for all that wait.
-    """
-    reasons: dict[str, list[str]] = {}
-    job = ""
-    for line in stdout.splitlines():
-        if row := re.match(r"\d+", line):
-            job = row[0]
-        elif line[:1].isspace() and line.strip():
-            reasons.setdefault(job, []).append(line.strip().rstrip(";.").rstrip())
-    return [
-        replace(e, reason="; ".join(reasons[e.job])) if e.state is State.QUEUED and e.job in reasons else e
-        for e in elements
-    ]
 
 
 def name_and_index(name: str) -> tuple[str, int | None]:

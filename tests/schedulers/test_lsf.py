@@ -63,14 +63,6 @@ def test_a_listing_is_one_process(programs: Programs) -> None:
     assert len(programs.calls) == 1
 
 
-def test_a_job_that_waits_says_why(jobs: Jobs) -> None:
-    _, name = jobs.submit("sleep 60", width=3, throttle=1)
-    jobs.wait(name, State.RUNNING, State.QUEUED, State.QUEUED)
-    reasons = [e.reason for e in sorted(jobs.scheduler.listing(), key=lambda e: e.index or 0)]
-    reason = "The job array has reached its running element limit; Not enough hosts to meet the job's demand: 2"
-    assert reasons == ["", reason, reason]
-
-
 def test_a_listing_that_failed_is_none(programs: Programs) -> None:
     programs.says("bjobs", "", "Failed in an LSF library call: LIM is down\n", 255)
     with pytest.raises(SchedulerError) as caught:

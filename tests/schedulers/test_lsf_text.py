@@ -92,34 +92,6 @@ def test_a_recorded_listing() -> None:
     assert len(found) == len(BJOBS.splitlines()) - 1
 
 
-def test_why_something_waits() -> None:
-    """The rows are those of volclava's bjobs.c and of IBM's manual: with and without EXEC_HOST, names cut."""
-    rows = [
-        ("1", 0, "QUEUED"),
-        *(("7", index, state) for index, state in enumerate(["RUNNING", "QUEUED", "QUEUED"])),
-        ("9", None, "HELD"),
-    ]
-    elements = [Element(job, index, "hf", State[state], "") for job, index, state in rows]
-    assert lsf_text.waiting(elements) == ["1[1]", "7[2]"]
-    said = (
-        "JOBID   USER    STAT  QUEUE       FROM_HOST      JOB_NAME           SUBMIT_TIME\n"
-        "1       u       PEND  normal      vm             *abcdefghijklmn[1] Nov 20 07:12\n"
-        " Queue's resource requirements not satisfied:3 hosts;\n Not enough job slots: 1 host;\n"
-        "7       u       PEND  normal     vm                      hf[2]      Nov 20 07:12\n"
-        " The job array has reached its running element limit;\n"
-    )
-    found = [element.reason for element in lsf_text.with_reasons(elements, said)]
-    array = "The job array has reached its running element limit"
-    assert found == [
-        *("Queue's resource requirements not satisfied:3 hosts; Not enough job slots: 1 host", "", array, array, ""),
-    ]
-
-
-def test_of_many_jobs_the_youngest_are_asked_why_they_wait() -> None:
-    elements = [Element(str(number), None, "hf", State.QUEUED, "PEND") for number in range(95, 125)]
-    assert lsf_text.waiting(elements) == [str(number) for number in range(105, 125)]
-
-
 def test_an_array_that_became_one_plain_job_keeps_its_name() -> None:
     found = {e.job: (e.index, e.name) for e in lsf_text.listing(BJOBS, "")}
     assert found["10"] == (None, "a")  # submitted as a[1-1001]
