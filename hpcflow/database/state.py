@@ -63,7 +63,7 @@ class WorkerState(msgspec.Struct):
     worked: bool = False
     """A task has succeeded on it, so what fails on it later is no fault of its own."""
     progress: int = 0
-    """Records that brought the array forward: results, counted failures, newer checkpoints."""
+    """Records that brought the array forward: results, newer checkpoints, failures of a known kind."""
     cut_short: list[int] = []
     """Tasks that ended with it, unfinished, and left nothing to go on from."""
     settled: bool = False
