@@ -33,6 +33,8 @@ PATIENCE = 30.0
 RETRY = 1.0
 STARTS = 3
 """If so many slots in a row cannot start, the worker leaves."""
+SECOND_LOOK = 0.02
+"""Seconds until processes are looked at again that did not say which task they belong to."""
 COALESCE = 0.002
 """Seconds to let answers of short tasks gather: waking up for each costs more than the task."""
 MANY = 50
@@ -369,10 +371,9 @@ class Loop:
             time.sleep(0.01)  # the dead make orphans of their children
 
     def _sweep(self) -> None:
-        self._sweep_due = False
         pids = {slot.pid: slot.number for slot in self.slots if slot.pid}
         busy = {slot.number: slot.flight.boot for slot in self.slots if slot.flight.works}
-        self.orphans.sweep(self.guard, pids, busy)
+        self._sweep_due = self.orphans.sweep(self.guard, pids, busy)
 
     # Time
 
@@ -382,6 +383,8 @@ class Loop:
         due = [self._next_beat, self.ledger.due]
         if self.file.trouble:
             due.append(now + RETRY)
+        if self._sweep_due:
+            due.append(now + SECOND_LOOK)
         for slot in self.slots:
             flight = slot.flight
             if not flight.works:

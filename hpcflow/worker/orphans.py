@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Mapping, Sequence
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _TOLERANCE = 0.02  # seconds; start times are known in clock ticks of 0.01 s
+_PATIENCE = 1.0
+"""Seconds in which a process may still say where it comes from."""
 _SCRATCH = b"HPCFLOW_SCRATCH="
 
 
@@ -82,9 +85,14 @@ class Orphans:
     def __init__(self, scratch: str) -> None:
         self._scratch = scratch
         self._spared = set(children())
+        self._unknown: dict[tuple[int, float], float] = {}
+        """When each process without a known slot was first seen, by pid and start; in seconds since boot."""
 
-    def sweep(self, guard: int, slots: Mapping[int, int], busy: Mapping[int, float]) -> None:
+    def sweep(self, guard: int, slots: Mapping[int, int], busy: Mapping[int, float]) -> bool:
         """Reap the dead and kill those whose task has ended.
+
+        Returns whether to look again soon: a process in the middle of an ``exec`` has no environment, and after
+        a ``setsid`` its group says nothing either.
 
         Parameters
         ----------
@@ -95,12 +103,17 @@ class Orphans:
         busy
             When (since boot) the current task of each busy slot began. Younger processes are its own.
         """
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        unknown, self._unknown = self._unknown, {}
         for pid in self._strangers((guard, *slots)):
             slot = self._slot(pid, slots)
+            start = start_seconds(pid)
+            seen = unknown.get((pid, start), now)
             if slot is None:
-                continue  # it hides well; it ends with the worker
-            if slot not in busy or start_seconds(pid) < busy[slot] - _TOLERANCE:
+                self._unknown[pid, start] = seen  # one that hides well ends with the worker
+            elif slot not in busy or min(start + _TOLERANCE, seen) < busy[slot]:
                 _kill(pid)
+        return any(now < seen + _PATIENCE for seen in self._unknown.values())
 
     def end(self, guard: int) -> bool:
         """Kill all that is left but the guard; return whether there was anything."""

@@ -154,6 +154,17 @@ def test_a_child_left_behind_is_killed_before_the_next_task_has_ended(array):
     assert "sleep 98761" not in array.tasks()[1].result["stdout"]
 
 
+def test_a_child_that_hides_for_a_moment_is_killed_before_the_next_task_has_ended(array):
+    # As in the middle of an exec: neither its environment nor its group tells the task.
+    hides = "env -i setsid sh -c 'sleep 0.2; HPCFLOW_SCRATCH=$1 exec sleep 98762' - \"$HPCFLOW_SCRATCH\""
+    array.command(
+        f"if test {{i}} = 0; then {hides} & sleep 0.1; else sleep 0.5; ps -C sleep -o args=; fi; true",
+        [{"i": 0}, {"i": 1}],
+    )
+    array.run()
+    assert "sleep 98762" not in array.tasks()[1].result["stdout"]
+
+
 def test_each_slot_sees_its_own_gpu(array):
     array.command("echo $CUDA_VISIBLE_DEVICES $HPCFLOW_GPUS; sleep 0.3", [{}, {}], chunk=1)
     array.run("--slots", "2", "--gpus", "1", CUDA_VISIBLE_DEVICES="5,2")
