@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,31 @@ def describe_function(function: Callable[..., Any], campaign: Path) -> tuple[dic
         "short": name,
     }
     return described, sources
+
+
+def check_call(key: str, function: Callable[..., Any], inputs: int, parameters: Iterable[str]) -> None:
+    """See, before thousands of tasks do, that a function can be called with so many inputs and these parameters.
+
+    Raises
+    ------
+    UserError
+        Naming the parameter that it does not have, or does not get.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # written in C: its tasks will say it
+        return
+    name = f"{key}: {function.__module__}.{function.__name__}"
+    taken = signature.parameters.values()
+    known = [p.name for p in taken if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    given = dict.fromkeys(parameters)
+    for parameter in given:
+        if parameter not in known and all(p.kind != p.VAR_KEYWORD for p in taken):
+            raise UserError(f"{name} has no parameter {parameter!r}.{nearest(parameter, known[inputs:])}")
+    try:
+        signature.bind(*[None] * inputs, **given)
+    except TypeError as error:
+        raise UserError(f"{name} cannot be called like this: {error}") from None
 
 
 def _source(function: Callable[..., Any]) -> str | None:

@@ -16,7 +16,7 @@ from hpcflow.database.arrays import ArraySpec
 from hpcflow.database.files import digest_bytes
 from hpcflow.database.inputs import Inputs, encode_item, nameless
 from hpcflow.errors import UserError
-from hpcflow.functions import check_command, describe_command, describe_function, identity_of
+from hpcflow.functions import check_call, check_command, describe_command, describe_function, identity_of
 from hpcflow.handles import Branch, Call, File, Files, Frames, Handle, Results
 from hpcflow.session import NotReady, Session
 from hpcflow.sources import base_directory
@@ -138,6 +138,8 @@ class Run:
                 f"{key}: the inputs are one {type(inputs).__name__}; expected a list, hf.frames(...), hf.files(...), "
                 "hf.rows(...), or .frames(), .results(), .files(name) of another step"
             )
+        if callable(function):
+            check_call(key, function, 1, {**(parameters or {}), **more})
         if not isinstance(inputs, (Frames, Files, Sequence)):
             inputs = list(inputs)  # a generator could not be read twice
 
@@ -165,6 +167,7 @@ class Run:
         described, sources = describe_function(function, self.campaign)
         described["spread"] = True
         key = self._claim_key(name or described["short"])
+        check_call(key, function, len(args), {**(parameters or {}), **more})
 
         def make() -> ArrayState:
             spec = self._spec(key, described, "default", [list(args)], {**(parameters or {}), **more})

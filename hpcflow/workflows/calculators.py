@@ -33,4 +33,5 @@ def labeller(
         key: Path(value) if isinstance(value, str) and (run.campaign / value).is_file() else value
         for key, value in arguments.items()
     }
-    return load_function(calculator, run.campaign), {**common, **named}
+    asked = {key: value for key, value in common.items() if value is not None}  # not every function knows of them
+    return load_function(calculator, run.campaign), {**asked, **named}

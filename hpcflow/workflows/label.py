@@ -24,7 +24,7 @@ def label(
         Extended XYZ file or files.
     calculator
         Dotted name of an ASE calculator, or ``module:function`` or ``file.py:function`` of a function that labels one
-        frame, such as ``hpcflow.tasks.reference_cp2k:cp2k``.
+        frame, such as ``hpcflow.tasks.reference_cp2k:cp2k``, and takes ``stress`` and ``force_cap`` where they are set.
     arguments
         Its keyword arguments. A text that names a file of the campaign stands for that file.
     stress

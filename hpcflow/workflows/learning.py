@@ -71,7 +71,7 @@ def learning(
         Extended XYZ file or files. Frames with REF_energy and REF_forces need no label.
     calculator
         Dotted name of an ASE calculator, or, as ``module:function`` or ``file.py:function``, a function that labels one
-        frame, such as ``hpcflow.tasks.reference_cp2k:cp2k``.
+        frame, such as ``hpcflow.tasks.reference_cp2k:cp2k``, and takes ``stress`` and ``force_cap`` where they are set.
     arguments
         Its keyword arguments. A text that names a file of the campaign stands for that file.
     iterations

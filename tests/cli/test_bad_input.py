@@ -475,6 +475,40 @@ def test_a_misspelled_argument_of_a_calculator_is_refused_before_anything_is_wri
     assert not list(campaign.database.glob("arrays/*"))
 
 
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ("run.map(f, [1], scal=2.0)", "has no parameter 'scal'. Did you mean 'scale'?"),
+        ("run.map(f, [1])", "missing a required"),
+        ("run.call(f, 1, 2.0, scale=3.0)", "multiple values for argument 'scale'"),
+        ("run.call(f)", "missing a required"),
+    ],
+)
+def test_a_function_that_cannot_be_called_so_is_refused_before_anything_is_written(
+    make_campaign: MakeCampaign, call: str, expected: str
+) -> None:
+    campaign = make_campaign(f"def f(x, scale):\n    return x * scale\ndef flow(run):\n    {call}\n")
+    said = campaign.refused("submit")
+    assert "f: flow.f" in said
+    assert expected in said
+    assert not list(campaign.database.glob("arrays/*"))
+
+
+def test_a_labelling_function_of_ones_own_takes_only_what_was_asked_for(make_campaign: MakeCampaign) -> None:
+    yaml = "workflow: label\nparameters:\n  structures: a.xyz\n  calculator: flow.py:mine\n  arguments: {sise: 2}\n"
+    campaign = make_campaign(
+        "import hpcflow.tasks.reference as reference\n"
+        "def mine(atoms, size):\n"
+        "    return reference.ase_calculator(atoms, 'ase.calculators.emt.EMT', {'asap_cutoff': size > 1})\n",
+        yaml,
+    )
+    campaign.write("a.xyz", WATER)
+    assert "Did you mean 'size'?" in campaign.refused("submit")
+    campaign.write("hpcflow.yaml", yaml.replace("sise", "size"))
+    campaign.good("submit")
+    assert campaign.finish()["tasks"]["succeeded"] == 1
+
+
 ODD = ["with a space", "100%", "it's", 'say "hi"', "Übergröße", "$HOME", "a;b&c", "{braces}", "back\\slash", "-dash"]
 
 
