@@ -40,7 +40,9 @@ except UserError as error:
 def test_the_parameters_on_a_page_are_those_of_the_workflow(page: Path, text: str, tmp_path: Path) -> None:
     for block in blocks(page):
         if block["title"]:
-            (tmp_path / block["title"]).write_text(block["text"], "utf-8")
+            file = tmp_path / block["title"]
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(block["text"], "utf-8")
     (tmp_path / "hpcflow.yaml").write_text(text, "utf-8")
     # In a process of its own: the modules of one page are not those of the next.
     done = subprocess.run([sys.executable, "-c", CHECK], cwd=tmp_path, capture_output=True, text=True, check=False)
