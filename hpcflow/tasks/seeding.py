@@ -19,7 +19,7 @@ ISOLATED_BOX = 12.0
 """Edge in Å of the cube around an isolated atom where the start frames are periodic."""
 
 
-@task(version=1, keep=["labelled.xyz"])
+@task(version=2, keep=["labelled.xyz", "atoms.xyz"])
 def prepare(
     start: str,
     *,
@@ -29,7 +29,9 @@ def prepare(
     isolated: bool = True,
     seed: int = 0,
 ) -> Output:
-    """Return the frames that need labels before the first training; keep ``labelled.xyz``, those that do not.
+    """Return the frames that need labels before the first training.
+
+    Kept are ``labelled.xyz``, those that need none, and ``atoms.xyz``, isolated atoms that need one.
 
     Parameters
     ----------
@@ -52,7 +54,8 @@ def prepare(
     labelled = [frame for frame in frames if is_labelled(frame)]
     rng = np.random.default_rng(seed)
     wanted = []
-    for frame in (frame for frame in frames if not is_labelled(frame)):
+    atoms = [without_results(frame) for frame in frames if is_isolated(frame) and not is_labelled(frame)]
+    for frame in (frame for frame in frames if not is_labelled(frame) and not is_isolated(frame)):
         origin = parent(frame)
         for copy in [frame, *(distorted(frame, rattle, strain, rng) for _ in range(copies))]:
             bare = without_results(copy)
@@ -63,9 +66,10 @@ def prepare(
     elements = sorted({int(number) for frame in frames for number in frame.numbers} - known)
     if isolated:
         box = ISOLATED_BOX if frames and frames[0].pbc.all() else None
-        wanted += [isolated_atom(chemical_symbols[number], box) for number in elements]
+        atoms += [isolated_atom(chemical_symbols[number], box) for number in elements]
     write_frames("labelled.xyz", labelled)
-    return Output({"labelled": len(labelled), "unlabelled": len(wanted)}, wanted)
+    write_frames("atoms.xyz", atoms)
+    return Output({"labelled": len(labelled), "unlabelled": len(wanted), "atoms": len(atoms)}, wanted)
 
 
 @task(version=1)

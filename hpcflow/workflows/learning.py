@@ -135,13 +135,13 @@ def learning(
     on: dict[str, Any] = {"device": device, "dtype": dtype}
     split_parameters: dict[str, Any] = {"valid": valid, "test": test, "seed": run.seed}
 
-    def label(frames: Frames) -> Handle:
+    def label(frames: Frames, name: str = "label", enough: float = min_labelled) -> Handle:
         return run.map(
             label_function,
             frames,
-            name="label",
+            name=name,
             task_class="reference",
-            min_success=min_labelled,
+            min_success=enough,
             parameters=label_parameters,
         )
 
@@ -205,7 +205,11 @@ def learning(
         pressures=pressures,
     )
     labels = label(prepared.frames())
-    new = hf.concat(hf.frames(prepared.file("labelled.xyz")), labels.frames())
+    known = [hf.frames(prepared.file("labelled.xyz"))]
+    if prepared.result()["atoms"]:
+        # No model can do without the energy of an element: these are waited for, every one of them.
+        known.append(label(hf.frames(prepared.file("atoms.xyz")), "atoms", 1.0).frames())
+    new = hf.concat(*known, labels.frames())
     sets = run.call(splitting.split, new, name="split", **split_parameters)
 
     places = placed.frames()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from campaign_harness import Campaign, MakeCampaign
 
-from hpcflow.tasks.frames import parent, read_frames
+from hpcflow.tasks.frames import is_isolated, parent, read_frames
 
 ROOT = Path(__file__).resolve().parents[2]
 YAML = """
@@ -86,6 +86,37 @@ def test_a_learning_campaign_runs_through_every_stage(learning: Campaign) -> Non
         for side in after:
             assert before[side] <= after[side]
     assert not families[-1]["test"] & (families[-1]["train"] | families[-1]["valid"])
+
+
+SLOW_ATOMS = """
+import os, time
+from hpcflow.tasks.reference import ase_calculator
+
+def emt(atoms, stress=None, force_cap=None):
+    while len(atoms) == 1 and not os.path.exists(os.path.join(os.environ["HPCFLOW_CAMPAIGN"], "go")):
+        time.sleep(0.05)
+    return ase_calculator(atoms, "ase.calculators.emt.EMT", stress=False)
+"""
+
+
+def test_no_model_is_trained_before_every_element_has_its_energy(learning: Campaign) -> None:
+    learning.write("flow.py", SLOW_ATOMS)
+    yaml = (learning.directory / "hpcflow.yaml").read_text()
+    learning.write("hpcflow.yaml", yaml.replace("arguments: {method: GFN2-xTB}", "calculator: flow.py:emt"))
+    learning.good("submit")
+
+    def arrays(status: dict[str, Any]) -> dict[str, Any]:
+        return {array["name"]: array for array in status["arrays"]}
+
+    status = learning.poll_until(lambda found: arrays(found)["label"]["unfinished"] == 0)
+    learning.poll()
+    assert arrays(status)["atoms"]["unfinished"] == 3
+    assert "iterations[0]/train" not in arrays(learning.status())
+    learning.write("go", "")
+    learning.poll_until(lambda found: "iterations[0]/train" in arrays(found))
+    (split,) = (learning.database / "arrays").glob("*split/files/0")
+    assert sum(map(is_isolated, read_frames(split / "train.xyz"))) == 3
+    learning.good("cancel")
 
 
 @pytest.mark.parametrize(

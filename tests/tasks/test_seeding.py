@@ -47,26 +47,39 @@ def test_a_name_of_a_family_is_kept(workdir: Path) -> None:
 
 
 def test_there_is_an_isolated_atom_of_each_element(workdir: Path) -> None:
-    atoms = [f for f in prepare(started(molecule("CH3OH")), copies=0).frames if is_isolated(f)]
+    output = prepare(started(molecule("CH3OH")), copies=0)
+    atoms = read_frames("atoms.xyz")
+    assert output.result == {"labelled": 0, "unlabelled": 1, "atoms": 3}
+    assert all(map(is_isolated, atoms))
     assert sorted(str(f.symbols) for f in atoms) == ["C", "H", "O"]
     assert not any(f.pbc.any() for f in atoms)
 
 
 def test_isolated_atoms_of_periodic_frames_are_in_a_box(workdir: Path) -> None:
-    (atom,) = [f for f in prepare(started(bulk("Cu")), copies=0).frames if is_isolated(f)]
+    prepare(started(bulk("Cu")), copies=0)
+    (atom,) = read_frames("atoms.xyz")
     assert atom.pbc.all()
     assert atom.cell.lengths().min() >= 10
 
 
 def test_an_isolated_atom_that_is_there_is_not_made_again(workdir: Path) -> None:
     own = Atoms("O", info={"config_type": "IsolatedAtom", "REF_energy": -5.0})
-    output = prepare(started(molecule("H2O"), own), copies=0)
-    assert [str(f.symbols) for f in output.frames if is_isolated(f)] == ["H"]
+    prepare(started(molecule("H2O"), own), copies=0)
+    assert [str(f.symbols) for f in read_frames("atoms.xyz")] == ["H"]
+
+
+def test_an_isolated_atom_without_a_label_is_taken_as_it_is(workdir: Path) -> None:
+    own = Atoms("O", magmoms=[2.0], info={"config_type": "IsolatedAtom", "name": "mine"})
+    output = prepare(started(molecule("H2O"), own), copies=3, isolated=False)
+    assert output.result == {"labelled": 0, "unlabelled": 4, "atoms": 1}
+    (atom,) = read_frames("atoms.xyz")
+    assert atom.info["name"] == "mine"
+    assert atom.get_initial_magnetic_moments().sum() == 2.0
 
 
 def test_labelled_frames_are_kept_as_they_are(workdir: Path) -> None:
     output = prepare(started(labelled(), molecule("CH4")), copies=2, isolated=False)
-    assert output.result == {"labelled": 1, "unlabelled": 3}
+    assert output.result == {"labelled": 1, "unlabelled": 3, "atoms": 0}
     (kept,) = read_frames("labelled.xyz")
     assert kept.info["REF_energy"] == -1.0
 
