@@ -42,17 +42,20 @@ def site_limits(engine: Engine, name: str) -> Limits:
 def _asked(engine: Engine, name: str) -> Limits:
     """What the cluster says; nothing if it does not answer."""
     known = engine.state.campaign.allowances.get(name)
-    if known is None or not 0 <= engine.now() - known.asked < VALID:
+    old = known is None or not 0 <= engine.now() - known.asked < VALID
+    if old and name not in engine.silent:
         try:
             found = engine.scheduler(name).limits()
         except SchedulerError as error:
             if error.transient:
-                return Limits()  # asked again in the next tick
+                engine.silent.add(name)  # a client may wait for minutes: not asked again in this tick, for anything
+                engine.say_while(f"{name}: the scheduler did not answer ({error}); nothing is submitted now")
+                return Limits()
             found = Limits()
         known = Allowance(engine.now(), found.submit, found.running, found.array)
         engine.state.campaign.allowances[name] = known
         engine.changed = True
-    return Limits(known.submit, known.running, known.array)
+    return Limits() if known is None else Limits(known.submit, known.running, known.array)
 
 
 def queue_limits(engine: Engine, name: str, class_name: str) -> Limits:
@@ -60,6 +63,12 @@ def queue_limits(engine: Engine, name: str, class_name: str) -> Limits:
     site = engine.site(name)
     own = site.queue_of(site.task_class(class_name)).limits
     return Limits(own.submit, own.running, own.array)
+
+
+def largest_array(engine: Engine, array: ArrayState, name: str) -> int:
+    """Elements that one job of an array may have."""
+    limits = [site_limits(engine, name).array, queue_limits(engine, name, array.task_class).array]
+    return min((limit for limit in limits if limit is not None), default=UNLIMITED)
 
 
 def room(engine: Engine, array: ArrayState, name: str) -> int:

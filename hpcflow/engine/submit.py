@@ -14,7 +14,7 @@ from hpcflow.database.state import ArrayState, JobState, WorkerState, ranges
 from hpcflow.engine.collect import origin
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.excluded import excluded_nodes, include_all
-from hpcflow.engine.limits import LINKS, UNLIMITED, may_run, note_full, note_taken, room, site_limits
+from hpcflow.engine.limits import LINKS, UNLIMITED, largest_array, may_run, note_full, note_taken, room
 from hpcflow.engine.width import (
     array_site,
     most_elements,
@@ -120,7 +120,7 @@ def _submit_for(engine: Engine, array: ArrayState, resources: str, chunks: int) 
     engine.crowded = engine.crowded or may_start < min(need, most_elements(engine, array) - mine - LINKS - 1)
     if not mine and not min(may_start, free):
         engine.say_while(f"{array.key}: waits, because {name} has no room for more elements of this user now")
-    most = UNLIMITED if array.call else site_limits(engine, name).array or UNLIMITED
+    most = UNLIMITED if array.call else largest_array(engine, array, name)
     while width > 0 and free > 0:
         part = min(width, most)
         began = time.monotonic()

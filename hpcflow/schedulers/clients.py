@@ -86,12 +86,12 @@ def submitted(reply: commands.Reply, identity: str | None, kind: Callable[[str],
     Raises
     ------
     SchedulerError
-        Unless exit code and id both say that there is a job. Neither, or an id with an error, is
-        ``unclear``: the engine looks for the job before it submits again.
+        Unless exit code and id both say that there is a job. Neither, an id with an error, or an error
+        without a word is ``unclear``: the engine looks for the job before it submits again.
     """
     if reply.exit_code == 0 and identity is not None:
         return identity
-    if reply.timed_out or reply.exit_code <= 0 or identity is not None:
+    if reply.timed_out or reply.exit_code <= 0 or identity is not None or not reply.said:
         raise commands.failure("unclear", reply)
     raise commands.failure(kind(reply.said), reply)
 

@@ -34,9 +34,17 @@ _TITLES = ["JOBID", "USER", "STAT", "QUEUE", "FROM_HOST", "EXEC_HOST", "JOB_NAME
 _NOTHING = re.compile(r"^No (unfinished |matching )?job found\s*$", re.MULTILINE)
 
 _LIMIT = re.compile(r"limit.*(reached|exceeded)|Pending \w+ threshold|job slot limit", re.IGNORECASE)
+# Texts of the errors: lsbatch/lib/lsb.err.c and lsf/lib/lib.err.c of volclava.
 _TRANSIENT = re.compile(
-    r"is down|not responding|Cannot (connect|contact)|temporarily|timed? ?out|LSF daemon|Failed in an LSF library"
-    r"|Unable to (contact|connect)|try (again|later)|queue (has been|is) closed|Please wait",
+    r"is down|not responding|not ready yet|authentication|Cannot (connect|contact)|temporarily|Timeout on connect"
+    r"|refused by server|cannot fork|No job Id can be used|Unable to (contact|connect)|try (again|later)|Please wait"
+    r"|queue (has been|is) closed",
+    re.IGNORECASE,
+)
+# The request was sent, and the answer is what failed.
+_UNCLEAR = re.compile(
+    r"LSF library call|time ?d? ?out|internal error|System call failed|protocol error|XDR|Cannot allocate memory"
+    r"|End of file|is not connected",
     re.IGNORECASE,
 )
 _UNITS = re.compile(r"^(#BSUB\b.*\brusage\[.*?\bmem=\d+)MB\b", re.MULTILINE)
@@ -71,9 +79,9 @@ def submit_error(text: str) -> str:
     """Return the kind of error that bsub reports: see ``SchedulerError``."""
     if _LIMIT.search(text):
         return "limit"
-    if "Job not submitted" in text and not _TRANSIENT.search(text):
-        return "permanent"
-    return "transient" if _TRANSIENT.search(text) else "permanent"
+    if _TRANSIENT.search(text):
+        return "transient"
+    return "unclear" if _UNCLEAR.search(text) else "permanent"
 
 
 def requirement_refused(text: str) -> bool:
@@ -100,9 +108,12 @@ def listing(stdout: str, stderr: str) -> list[Element]:
     Raises
     ------
     ValueError
-        If there is neither a table nor the sentence that there is no job, or a row is cut.
+        If there is neither a table nor the sentence that there is no job, or a row is cut, or bjobs says that it
+        could not read all of them: its table then ends before that.
     """
     lines = stdout.splitlines()
+    if unreachable(stderr):
+        raise ValueError(f"the reply is cut: {stderr.strip()[:200]!r}")
     if not lines and _NOTHING.search(stderr):
         return []
     titles = next((i for i, line in enumerate(lines) if line.split() == _TITLES), None)
@@ -130,7 +141,9 @@ def name_and_index(name: str) -> tuple[str, int | None]:
 
 def unreachable(stderr: str) -> bool:
     """Whether a question failed altogether, rather than for one of several ids."""
-    return bool(_TRANSIENT.search(stderr))
+    return bool(
+        _TRANSIENT.search(stderr) or _UNCLEAR.search(stderr) or re.search(r"^l[sb]b?_\w+:", stderr, re.MULTILINE)
+    )
 
 
 def cancel_argument(job: str, elements: Iterable[Element], *, whole: bool) -> str:

@@ -36,15 +36,18 @@ _COLUMNS = re.compile(r"-+(?: +-+){9,}")
 
 # Texts of the errors: src/lib/Liblog/pbs_messages.c.
 _UNCLEAR = re.compile(
-    r"timed? ?out|End of File|Premature end|protocol|Connection reset|internal error|System error|15031", re.IGNORECASE
+    r"timed? ?out|End of File|Premature end|protocol|Connection reset|internal error|System error|Error \(?15\d{3}",
+    re.IGNORECASE,
 )
 _TRANSIENT = re.compile(
     r"cannot connect|Connection refused|shutting down|No Permission to connect|Resource temporarily"
-    r"|No free connections|connection table full|Queue is not enabled|(Invalid|Expired) credential|Failed to save",
+    r"|No free connections|connection table full|Queue is not enabled|(Invalid|Expired) credential|Failed to save"
+    r"|Retry to submit",
     re.IGNORECASE,
 )
 # "exceed limit on resource" is about what all jobs of a user ask for together.
-_LIMIT = re.compile(r"would exceed|Maximum number of jobs|per-user limit", re.IGNORECASE)
+# An array that is too large for its queue is submitted in parts.
+_LIMIT = re.compile(r"would exceed|Maximum number of jobs|per-user limit|Array job exceeds", re.IGNORECASE)
 
 
 def submit_arguments(submission: Submission, width: int, *, throttle: bool, now: float) -> list[str]:
@@ -229,6 +232,11 @@ def limits(server: str, user: str) -> Limits:
 
 def _limit(server: str, name: str, user: str) -> int | None:
     match = re.search(rf"^\s*{name} = (.*(?:\n\t.*)*)", server, re.MULTILINE)
-    known = dict(re.findall(r"\[u:([^=\]]+)=(\d+)\]", match[1])) if match else {}
+    return user_limit(match[1], user) if match else None
+
+
+def user_limit(value: str, user: str) -> int | None:
+    """Return what a limit such as ``[u:PBS_GENERIC=10],[u:ada=20]`` is for a user."""
+    known = dict(re.findall(r"\[u:([^=\]]+)=(\d+)\]", value))
     number = known.get(user, known.get("PBS_GENERIC"))
     return int(number) if number else None

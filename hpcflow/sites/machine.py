@@ -23,8 +23,15 @@ from hpcflow.sites.machine_text import Found
 PATIENCE = 30.0
 """Seconds for each command: a person is waiting."""
 
-SUBMIT = {"sbatch": "slurm", "bsub": "lsf", "qsub": "pbs"}
-"""Command, to the scheduler that has it. Slurm and LSF may bring a qsub along, so PBS comes last."""
+SUBMIT = {"slurm": "sbatch", "lsf": "bsub", "pbs": "qsub"}
+"""The command of each scheduler that submits. Slurm and LSF may bring a qsub along, so PBS comes last."""
+
+FIRST = {
+    "slurm": ("scontrol", "show", "config"),
+    "lsf": ("bparams", "-l"),
+    "pbs": ("qstat", "-B", "-f"),
+}
+"""The first question to each scheduler. One that does not answer is installed here, but not in use."""
 
 ENGINES = {
     "apptainer": "apptainer",
@@ -57,18 +64,26 @@ class Machine:
 
 def look() -> Machine:
     """Return what this machine says of itself."""
-    kind = next((kind for program, kind in SUBMIT.items() if shutil.which(program)), "local")
-    machine = Machine(kind, engine=next((name for program, name in ENGINES.items() if shutil.which(program)), None))
+    machine = Machine("local", engine=next((name for program, name in ENGINES.items() if shutil.which(program)), None))
     ask = _Asker(machine)
-    if kind == "slurm":
-        _slurm(machine, ask)
-    elif kind == "pbs":
-        server = ask("qstat", "-B", "-f")
+    installed = [kind for kind, program in SUBMIT.items() if shutil.which(program)]
+    answer = ""
+    for kind in installed:
+        machine.kind = kind
+        answer = ask(*FIRST[kind])
+        if answer:
+            break
+    else:
+        machine.kind = installed[0] if installed else "local"
+    if machine.kind == "slurm":
+        _slurm(machine, ask, answer)
+    elif machine.kind == "pbs":
+        server = answer
         machine.version = _first(r"pbs_version = (\S+)", server)
-        machine.queues = machine_text.pbs_queues(ask("qstat", "-Q", "-f"), ask("pbsnodes", "-a"), server)
+        machine.queues = machine_text.pbs_queues(ask("qstat", "-Q", "-f"), ask("pbsnodes", "-a"), server, _user())
         machine.limits = _said(pbs_text.limits(server, _user()), "max_array_size" in server)
-    elif kind == "lsf":
-        parameters = ask("bparams", "-l")
+    elif machine.kind == "lsf":
+        parameters = answer
         machine.queues = machine_text.lsf_queues(ask("bqueues", "-l"), ask("lshosts", "-w"))
         machine.limits = _said(lsf_text.limits(parameters), "MAX_JOB_ARRAY_SIZE" in parameters)
     # Only a shell that logs in knows of modules.
@@ -80,8 +95,7 @@ def look() -> Machine:
     return machine
 
 
-def _slurm(machine: Machine, ask: _Asker) -> None:
-    config = ask("scontrol", "show", "config")
+def _slurm(machine: Machine, ask: _Asker, config: str) -> None:
     machine.version = _first(r"SLURM_VERSION\s*= (\S+)", config)
     whole = "select/linear" in _first(r"SelectType\s*= (\S+)", config)
     machine.queues = machine_text.slurm_queues(

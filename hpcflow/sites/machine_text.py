@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from hpcflow.schedulers.pbs_text import user_limit
 from hpcflow.sites.quantities import duration, memory
-from hpcflow.sites.schema import Node, Queue
+from hpcflow.sites.schema import Limits, Node, Queue
 
 CLOSED_TO_MANY = ("AllowAccounts", "AllowGroups", "AllowQos")
 
@@ -106,8 +107,8 @@ def accounts(associations: str) -> list[str]:
     return sorted({line.split("|")[0] for line in associations.splitlines() if line.split("|")[0]})
 
 
-def pbs_queues(queues: str, nodes: str, server: str) -> Found:
-    """Read ``qstat -Q -f``, ``pbsnodes -a`` and ``qstat -B -f``."""
+def pbs_queues(queues: str, nodes: str, server: str, user: str = "") -> Found:
+    """Read ``qstat -Q -f``, ``pbsnodes -a`` and ``qstat -B -f``, with the limits of a user."""
     found = _Draft()
     attributes = {name: _attributes(block) for name, block in _blocks(queues, r"^Queue: *(\S+)")}
     hosts = [_attributes(block) for _, block in _blocks(nodes, r"^(\S+)$")]
@@ -137,6 +138,11 @@ def pbs_queues(queues: str, nodes: str, server: str) -> Found:
             min_nodes=min(least),
             max_nodes=None if None in most else max(number or 0 for number in most),
             max_walltime=None if None in times else max(seconds or 0 for seconds in times),
+            limits=Limits(
+                submit=user_limit(fields.get("max_queued", ""), user),
+                running=user_limit(fields.get("max_run", ""), user),
+                array=_number(fields.get("max_array_size")),
+            ),
         )
     return found.done()
 

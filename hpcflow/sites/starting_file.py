@@ -207,12 +207,15 @@ def _notes(machine: Machine, doubts: dict[str, str], today: datetime.date) -> li
 
 def _keys(struct: msgspec.Struct) -> dict[str, Any]:
     """Return the keys of a struct that are not what they are by default."""
-    found = {}
+    found: dict[str, Any] = {}
     for each in msgspec.structs.fields(struct):
         value = getattr(struct, each.name)
         if not each.name.startswith("_") and value != each.default and value not in ([], {}) and value is not None:
             found[each.encode_name] = value
-    found.pop("limits", None)  # of queues: nothing is known of them
+    for key in [key for key, value in found.items() if isinstance(value, msgspec.Struct)]:
+        found[key] = _keys(found[key])
+        if not found[key]:
+            del found[key]
     for key in found.keys() & {"max_walltime", "min_walltime"}:
         found[key] = duration_text(found[key])
     return found | ({"memory": f"{found['memory']}M"} if "memory" in found else {})
@@ -232,6 +235,8 @@ def _flow(keys: dict[str, Any]) -> str:
 
 
 def _word(value: Any) -> str:
-    """Return a value as YAML that is read as the same text."""
+    """Return a value as YAML that is read as the same."""
+    if isinstance(value, dict):
+        return _flow(value)
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return text if _PLAIN.match(text) and text.lower() != "null" and not text.endswith(":") else json.dumps(text)

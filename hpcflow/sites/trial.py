@@ -64,6 +64,7 @@ def _try(site: Site, scheduler: Scheduler, place: Path, directory: Path, patienc
     whole = Element(job, None, name, State.QUEUED, "")
     pause = max(2.0, site.scheduler.min_interval) if site.scheduler.kind != "local" else 0.2
     reason = ""
+    seen, absent = False, 0
     try:
         while time.monotonic() - began < patience:
             time.sleep(pause)
@@ -73,13 +74,18 @@ def _try(site: Site, scheduler: Scheduler, place: Path, directory: Path, patienc
                 return
             mine = [e for e in scheduler.listing() if e.name == name and e.job == job]
             reason = next((e.reason for e in mine if e.reason), reason)
-            if mine and all(e.state is State.ENDED for e in mine):
+            seen = seen or bool(mine)
+            absent = 0 if mine else absent + 1  # queues without history do not show what has ended
+            if all(e.state is State.ENDED for e in mine) and (
+                mine or any(place.glob("*.out")) or (seen and absent > 1)
+            ):
                 time.sleep(pause)  # its files may be seen a little later
                 found = _found(place)
                 if len(found) == WIDTH:
                     continue
-                states = ", ".join(sorted({e.native for e in mine}))
-                yield Finding("job", BAD, f"job {job} ended ({states}) and left nothing in {directory}{_log(place)}")
+                states = ", ".join(sorted({e.native for e in mine})) or _ends(scheduler, job, name)
+                how = f" ({states})" if states else ""
+                yield Finding("job", BAD, f"job {job} ended{how} and left nothing in {directory}{_log(place)}")
                 return
     except KeyboardInterrupt:
         scheduler.cancel([whole])
@@ -110,12 +116,16 @@ def _came(
         yield _explained(scheduler, job, name)
 
 
-def _explained(scheduler: Scheduler, job: str, name: str) -> Finding:
+def _ends(scheduler: Scheduler, job: str, name: str) -> str:
+    """How the elements ended in the words of accounting; nothing if it does not know."""
     elements = [Element(job, index, name, State.ENDED, "") for index in range(WIDTH)]
+    return ", ".join(sorted({ending.native for ending in scheduler.endings(elements).values()}))
+
+
+def _explained(scheduler: Scheduler, job: str, name: str) -> Finding:
     for _ in range(5):
-        endings = scheduler.endings(elements)
-        if endings:
-            return Finding("accounting", GOOD, f"knows how they ended: {next(iter(endings.values())).native}")
+        if ends := _ends(scheduler, job, name):
+            return Finding("accounting", GOOD, f"knows how they ended: {ends}")
         time.sleep(1)
     return Finding("accounting", UNKNOWN, "knows nothing of them: causes of lost workers will be guessed less often")
 

@@ -60,7 +60,7 @@ scheduler:
   settle: 1s
   beat: 0.3s
   environment: {environment}
-limits: {{submit: 3}}
+limits: {limits}
 shell: /bin/bash
 classes:
   default: {{walltime: 10m, margin: 5s, grace: 1s}}
@@ -74,7 +74,13 @@ class BatchCampaign(Campaign):
     kind = ""
 
     def prepare(
-        self, kind: str, flow: str = FLOW, parameters: str = "", work: str = "", **settings: str
+        self,
+        kind: str,
+        flow: str = FLOW,
+        parameters: str = "",
+        work: str = "",
+        limits: str = "{submit: 3}",
+        **settings: str,
     ) -> BatchCampaign:
         """Write ``flow.py``, ``hpcflow.yaml`` and the site file; ``work`` has more keys of that class."""
         self.kind = kind
@@ -84,15 +90,16 @@ class BatchCampaign(Campaign):
         variables = environment(self.directory.parent, **settings)
         self.write("flow.py", flow)
         self.write("hpcflow.yaml", f"workflow: flow.py:flow\nsite: standin\nparameters: {{{parameters}}}\n")
-        self.write("sites/standin.yaml", SITE.format(kind=kind, environment=json.dumps(variables), work=work))
+        site = SITE.format(kind=kind, environment=json.dumps(variables), work=work, limits=limits)
+        self.write("sites/standin.yaml", site)
         return self
 
-    def turn(self, switch: str, on: bool) -> None:
+    def turn(self, switch: str, on: bool, text: str = "") -> None:
         """Make the stand-in behave badly, or well again."""
         self.switches[switch].parent.mkdir(exist_ok=True)
         self.switches[switch].unlink(missing_ok=True)
         if on:
-            self.switches[switch].touch()
+            self.switches[switch].write_text(text)
 
     def end(self) -> None:
         """Kill everything that the stand-in has started."""
@@ -131,6 +138,11 @@ class BatchCampaign(Campaign):
     def closed(self) -> list[tuple[str, list[str]]]:
         """Causes of workers that did not say themselves why they left, and what tasks were charged with."""
         return [(e["cause"], sorted(e["charged"].values())) for e in self.journal() if e["kind"] == "close"]
+
+    def calls(self, program: str) -> int:
+        """How often a program of the batch system was called."""
+        path = self.state / "calls"
+        return path.read_text().split().count(program) if path.exists() else 0
 
     def submissions(self) -> list[dict[str, Any]]:
         return [e for e in self.journal() if e["kind"] == "intent" and e["site"] == "standin"]

@@ -70,6 +70,16 @@ def test_job_ids(stdout: str, expected: str | None) -> None:
         ("transient", "normal: Queue has been closed. Job not submitted."),
         ("transient", "LSF is down. Please wait ..."),
         ("transient", "Failed in an LSF library call: LIM is down; try later. Job not submitted."),
+        ("transient", "Failed in an LSF library call: Slave LIM configuration is not ready yet. Job not submitted."),
+        ("transient", "Connection refused by server. Job not submitted."),
+        ("transient", "Timeout on connect call to server. Job not submitted."),
+        ("transient", "Batch daemon cannot fork. Job not submitted."),
+        # The request was sent; whether it was done, nobody said.
+        ("unclear", "Failed in an LSF library call: Communication time out. Job not submitted."),
+        ("unclear", "Failed in an LSF library call: Connection reset by peer. Job not submitted."),
+        ("unclear", "System call failed: Connection reset by peer. Job not submitted."),
+        ("unclear", "Contacting batch daemon: Communication timeout. Job not submitted."),
+        ("unclear", "Master batch daemon internal error. Job not submitted."),
     ],
 )
 def test_errors_of_bsub(kind: str, text: str) -> None:
@@ -112,6 +122,9 @@ def test_the_sentence_that_there_is_no_job_is_an_empty_queue(text: str) -> None:
         (TITLES[:-5], ""),
         (TITLES + "2       pbsuser RUN   normal     vm \n", ""),
         (BJOBS[:-1], ""),
+        (TITLES, "lsb_readjobinfo: Failed in an LSF library call: Communication time out\n"),
+        (BJOBS, "Failed in an LSF library call: Connection reset by peer\n"),
+        (BJOBS, "Connection refused by server\n"),
         ("Welcome\n", ""),
     ],
 )

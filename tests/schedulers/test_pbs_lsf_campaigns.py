@@ -103,10 +103,17 @@ def test_a_job_that_somebody_cancels_is_not_submitted_again(campaign: BatchCampa
     assert len(campaign.submissions()) == 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_submission_without_an_answer_is_found_in_the_queue(campaign: BatchCampaign, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        *((kind, "") for kind in KINDS),
+        ("pbs", "qsub: Premature end of message"),
+        ("lsf", "Failed in an LSF library call: Communication time out. Job not submitted."),
+    ],
+)
+def test_a_submission_without_an_answer_is_found_in_the_queue(campaign: BatchCampaign, kind: str, text: str) -> None:
     campaign.prepare(kind, parameters="count: 8, seconds: 0.3", history="1")
-    campaign.turn("mute", True)
+    campaign.turn("mute", True, text)
     assert "did not say whether it took the job" in campaign.good("submit")
     campaign.turn("mute", False)
     campaign.finish()
@@ -165,6 +172,38 @@ def test_a_full_queue_is_filled_as_far_as_it_goes(campaign: BatchCampaign, kind:
     campaign.finish()
     assert campaign.results() == SQUARES
     assert campaign.status()["tasks"]["failed"] == 0
+
+
+def test_an_array_that_is_too_large_for_its_queue_is_submitted_in_parts(campaign: BatchCampaign) -> None:
+    campaign.prepare("pbs", parameters="count: 8, seconds: 0.1", largest="2")
+    campaign.good("submit")
+    campaign.finish()
+    assert campaign.results() == SQUARES
+    assert {e["width"] for e in campaign.submissions()} == {3, 1}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_scheduler_that_cannot_say_its_limits_is_asked_for_nothing_else(campaign: BatchCampaign, kind: str) -> None:
+    campaign.prepare(kind, limits="{}")
+    campaign.turn("away", True)
+    done = campaign.hpcflow("submit")
+    assert "nothing is submitted now" in done.stdout
+    assert campaign.calls("bparams") + campaign.calls("qstat") == 2  # once for the plan, and once in the tick
+    assert campaign.submissions() == []
+    campaign.turn("away", False)
+    campaign.finish()
+    assert campaign.results() == SQUARES
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow  # a pause between two looks at the queue is two seconds
+def test_a_test_job_that_fails_is_shown_with_what_it_printed(campaign: BatchCampaign, kind: str) -> None:
+    campaign.prepare(kind)
+    site = campaign.directory / "sites" / "standin.yaml"
+    site.write_text(site.read_text() + "environment: {lines: [module load nothing]}\n")
+    done = campaign.hpcflow("sites", "check", "--job")
+    assert "and left nothing in" in done.stdout
+    assert "this line of the job failed with status 127: module load nothing" in done.stdout
 
 
 @pytest.mark.parametrize("kind", KINDS)

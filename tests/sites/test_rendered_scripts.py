@@ -317,6 +317,18 @@ def test_every_node_of_an_element_gets_a_worker(kind: str, launcher: str, site: 
     assert len(result["told"]) == 1
 
 
+def test_lsf_without_a_file_of_hosts_names_them_in_a_variable(site: Make, run: Run) -> None:
+    machine = site("scheduler: {kind: lsf}\n" + SEVERAL)
+    result = run(machine, "each", {"LSB_HOSTS": "n2 n2 n1"}, ("blaunch",))
+    assert result["calls"][0][1:3] == ["-z", "n1 n2 "]
+
+
+def test_lsf_without_blaunch_says_what_to_do(site: Make, run: Run) -> None:
+    result = run(site("scheduler: {kind: lsf}\n" + SEVERAL), "each", {"LSB_HOSTS": "n1 n2"}, ())
+    assert result["calls"] == []
+    assert "scheduler.worker_launcher" in result["errors"]
+
+
 def test_pbs_starts_a_worker_once_on_each_host_with_the_environment_of_the_job(
     site: Make, run: Run, tmp_path: Path
 ) -> None:

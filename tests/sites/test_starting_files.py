@@ -14,7 +14,7 @@ from hpcflow.sites.layers import load_site
 from hpcflow.sites.machine import Machine, look
 from hpcflow.sites.machine_text import Found, gpu_variable, lsf_queues, modules, pbs_queues, slurm_queues
 from hpcflow.sites.rules import validate
-from hpcflow.sites.schema import Node, Queue
+from hpcflow.sites.schema import Limits, Node, Queue
 from hpcflow.sites.starting_file import starting_file
 
 DATA = Path(__file__).with_name("data")
@@ -113,7 +113,7 @@ def test_pbs_says_its_queues_and_nodes() -> None:
         "64cores-4gpus": Node(cores=64, gpus=4, memory=516000),
     }
     assert found.queues == {
-        "workq": Queue(node="32cores", max_nodes=10, max_walltime=86400),
+        "workq": Queue(node="32cores", max_nodes=10, max_walltime=86400, limits=Limits(running=10, array=50)),
         "gpuq": Queue(node="64cores-4gpus", exclusive=True, max_walltime=72 * 3600),
         "prod": Queue(node="32cores", min_nodes=10, max_nodes=496, max_walltime=86400),
     }
@@ -175,8 +175,9 @@ def test_the_file_loads_and_its_classes_break_no_rule(
     path.write_text(starting_file("new", machine, DAY), "utf-8")
     site = load_site("new")
     assert set(site.classes) == CLASSES
-    assert {name: queue for name, queue in site.queues.items() if queue.limits.submit} == {}
-    assert list(site.queues) == list(machine.queues.queues)
+    assert {name: queue.limits for name, queue in site.queues.items()} == {
+        name: queue.limits for name, queue in machine.queues.queues.items()
+    }
     validate(site)
 
 
@@ -226,6 +227,13 @@ def test_new_asks_lsf_and_writes_into_a_campaign(programs: Programs, tmp_path: P
     result = new("department", "--campaign", str(tmp_path))
     assert "no answer: bparams -l ended with exit code 1: it said nothing" in result.output
     assert load_site("department", tmp_path).scheduler.kind == "lsf"
+
+
+def test_a_scheduler_that_is_installed_and_not_in_use_is_passed_over(programs: Programs) -> None:
+    programs({"sbatch": "", "scontrol": "exit 1", "qsub": "", "qstat": saying("pbs_server.txt"), "pbsnodes": ""})
+    result = new("department")
+    assert "no answer: scontrol show config ended with exit code 1" in result.output
+    assert load_site("department").scheduler.kind == "pbs"
 
 
 def test_without_a_scheduler_the_file_is_for_this_machine(programs: Programs) -> None:

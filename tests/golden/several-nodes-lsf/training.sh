@@ -26,7 +26,10 @@ hpcflow_failed() {
 }
 cd -- /scratch/project/campaign || hpcflow_failed 'cd (into the campaign)'
 
-exec blaunch -z "$(sort -u "$LSB_DJOB_HOSTFILE" | tr '\n' ' ')" \
+command -v blaunch >/dev/null || hpcflow_failed 'blaunch, which is not here: name another scheduler.worker_launcher in the site file'
+# Older versions have no file of hosts.
+hosts=$(cat "${LSB_DJOB_HOSTFILE:-/dev/null}"; printf '%s\n' ${LSB_HOSTS:-})
+exec blaunch -z "$(printf '%s\n' $hosts | sort -u | tr '\n' ' ')" \
   /opt/hpcflow/bin/python /scratch/project/campaign/.hpcflow/code/DIGEST.pyz worker \
   --array /scratch/project/campaign/.hpcflow/arrays/0003-label \
   --job hf003k7w2m9x4q1 --resources r1 \

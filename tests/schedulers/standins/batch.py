@@ -45,8 +45,8 @@ def submit(job: dict, script: str) -> int:
     directory, held, signals (names of those that end it, by what ends it).
 
     $STANDIN_MOST: elements that may be there at once. $STANDIN_MUTE and $STANDIN_AWAY name files: while
-    the first is there, a job is taken and the program dies without a word; while the second is, no
-    question is answered. $STANDIN_MEMORY=1: what dies of SIGKILL had used up its memory.
+    the first is there, a job is taken and the program dies without a word, or fails with what stands in the
+    file; while the second is, no question is answered. $STANDIN_MEMORY=1: what dies of SIGKILL had used up its memory.
     """
     if living() + job["width"] > int(os.environ.get("STANDIN_MOST", "1000000")):
         raise Full
@@ -68,9 +68,22 @@ def submit(job: dict, script: str) -> int:
         command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
     )
     child.returncode = 0
-    if Path(os.environ.get("STANDIN_MUTE", "/nonexistent")).exists():
+    mute = Path(os.environ.get("STANDIN_MUTE", "/nonexistent"))
+    if mute.exists():
+        if text := mute.read_text():
+            print(text, file=sys.stderr)
+            sys.exit(255)
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def called() -> str:
+    """Return the name of the program that was called, and write it down."""
+    name = Path(sys.argv[0]).name
+    STATE.mkdir(parents=True, exist_ok=True)
+    with open(STATE / "calls", "a") as calls:
+        calls.write(f"{name}\n")
+    return name
 
 
 def away() -> bool:
