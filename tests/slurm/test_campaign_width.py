@@ -22,14 +22,14 @@ def test_one_worker_is_a_plain_job(slurm_campaign: SlurmCampaign) -> None:
 def test_a_second_campaign_of_the_same_user_leaves_room_for_the_first(
     slurm_campaign: SlurmCampaign, cluster: Cluster
 ) -> None:
-    first = slurm_campaign.prepare(parameters="count: 6, seconds: 1", limits="submit: 3")
+    first = slurm_campaign.prepare(parameters="count: 6, seconds: 100", limits="submit: 3")
     second = SlurmCampaign(first.directory.with_name("second"), first.home, cluster)
     second.prepare(parameters="count: 6", limits="submit: 4")
     first.good("submit")
     said = second.good("submit")
     assert "with 1 worker" in said
     second.finish_saying()
-    first.finish_saying()
+    first.good("cancel")
 
 
 def test_more_than_may_run_wait_behind_the_others(slurm_campaign: SlurmCampaign, cluster: Cluster) -> None:
@@ -58,13 +58,14 @@ def test_queued_workers_without_work_are_cancelled(slurm_campaign: SlurmCampaign
 def test_where_there_is_no_room_at_all_the_campaign_waits_and_says_so_once(
     slurm_campaign: SlurmCampaign, cluster: Cluster
 ) -> None:
-    first = slurm_campaign.prepare(parameters="count: 2, seconds: 2", limits="submit: 2")
+    first = slurm_campaign.prepare(parameters="count: 2, seconds: 100", limits="submit: 2")
     second = SlurmCampaign(first.directory.with_name("second"), first.home, cluster)
     second.prepare(parameters="count: 2", limits="submit: 2")
     first.good("submit")
-    said = second.good("submit") + second.finish_saying()
+    said = second.good("submit") + second.good("poll") + second.good("poll")
+    first.good("cancel")
+    said += second.finish_saying()
     assert said.count("has no room for more elements of this user now") == 1
-    first.finish_saying()
 
 
 @pytest.fixture
