@@ -10,7 +10,7 @@ import click
 
 from hpcflow.cli.campaign import campaign_option
 from hpcflow.cli.completion import sites
-from hpcflow.cli.submit import _begin, _look, _show_plan, _site
+from hpcflow.cli.submit import _begin, _look, _site, show_plan
 from hpcflow.configuration import read_configuration
 from hpcflow.database.database import Database, find_campaign
 from hpcflow.engine.engine import Engine, open_engine
@@ -39,10 +39,10 @@ def run(directory: Path | None, site: str | None, interval: float | None) -> Non
     chosen = _site(database, site, configuration)
     engine = _look(database, chosen)
     settings = engine.site(chosen)
-    planned, changes = make_plan(engine, configuration)
-    if changes:
-        raise UserError("\n".join(changes))
-    _show_plan(planned, changes, chosen, scripts=False)
+    plan = make_plan(engine, configuration)
+    if plan.changes:
+        raise UserError("\n".join(plan.changes))
+    show_plan(plan, chosen, directory, scripts=False)
     database.create()
     local = settings.scheduler.kind == "local"
     pause = interval if interval is not None else 0.5 if local else max(5.0, settings.scheduler.min_interval)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from hpcflow.database.state import State
 from hpcflow.engine.chain import start_chain
 from hpcflow.engine.changes import KEEP, RERUN
 from hpcflow.engine.engine import Engine, look, open_engine
-from hpcflow.engine.plan import Planned, make_plan
+from hpcflow.engine.plan import Plan, make_plan
 from hpcflow.engine.retry import release
 from hpcflow.engine.summary import EXIT_CODES, campaign_state
 from hpcflow.engine.tick import tick
@@ -45,7 +47,7 @@ from hpcflow.version import __version__
 )
 @click.option("--keep", multiple=True, metavar="STEP", help="A changed step: go on with what there is.")
 @click.option("--rerun", multiple=True, metavar="STEP", help="A changed step: compute it anew.")
-@click.option("--json", "as_json", is_flag=True, help="With --dry-run: the plan for programs.")
+@click.option("--json", "as_json", is_flag=True, help="The plan for programs; all else goes to stderr.")
 def submit(
     directory: Path | None,
     site: str | None,
@@ -72,21 +74,34 @@ def submit(
     engine = _look(database, chosen)
     engine.site(chosen)
     answered = _answer(engine, configuration, keep, rerun) if keep or rerun else []
-    planned, changes = make_plan(engine, configuration)
-    if changes and not dry_run:
-        raise UserError("\n".join(changes))
+    plan = make_plan(engine, configuration)
+    if plan.changes and not dry_run:
+        raise UserError("\n".join(plan.changes))
     if as_json:
-        click.echo(json.dumps({"site": chosen, "arrays": [asdict(p) for p in planned], "changes": changes}, indent=1))
+        click.echo(json.dumps({"site": chosen, **asdict(plan)}, indent=1))
     else:
-        _show_plan(planned, changes, chosen, scripts=dry_run)
+        show_plan(plan, chosen, directory, scripts=dry_run)
     if dry_run:
         return
-    if planned and not yes and sys.stdin.isatty() and not click.confirm("Submit?", default=True):
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+        _submit(database, configuration, chosen, plan, answered, yes, chain)
+
+
+def _submit(
+    database: Database,
+    configuration: Configuration,
+    site: str,
+    plan: Plan,
+    answered: Sequence[dict[str, Any]],
+    yes: bool,
+    chain: int | None,
+) -> None:
+    if (plan.arrays or plan.calls) and not yes and sys.stdin.isatty() and not click.confirm("Submit?", default=True):
         click.echo("Nothing was submitted.")
         return
     database.create()
     with open_engine(database, patience=10.0) as engine:
-        _begin(engine, configuration, chosen, answered)
+        _begin(engine, configuration, site, answered)
         if chain is not None:
             start_chain(engine, chain)
         tick(engine, submission=True)
@@ -170,35 +185,50 @@ def changed_steps(engine: Engine, configuration: Configuration) -> dict[str, lis
     return session.changes
 
 
-def _show_plan(planned: list[Planned], changes: list[str], site: str, scripts: bool) -> None:
-    for change in changes:
+def show_plan(plan: Plan, site: str, directory: Path | None, scripts: bool) -> None:
+    """Say what a submission would do."""
+    for change in plan.changes:
         click.echo(f"Changed: {change}\n")
-    if not planned:
-        if not changes:
-            click.echo("Nothing new to submit.")
-        return
-    click.echo(f"On {site}:")
+    if plan.arrays or plan.calls:
+        click.echo(f"On {site}:")
+    elif plan.more:
+        click.echo("New steps follow: their inputs are results that are there, and will be written out first.")
+    elif not plan.changes:
+        click.echo("Nothing new to submit.")
+    if plan.arrays:
+        _show_arrays(plan)
+    if plan.calls:
+        click.echo(
+            f"At once, on this machine: {', '.join(plan.calls)}. What they find says how large the next steps are."
+        )
+    if plan.arrays:
+        click.echo("Steps that need results of these follow when they are there.")
+    if scripts:
+        for planned in plan.arrays:
+            if planned.script:
+                click.echo(f"\n#### job script of {planned.key}\n{planned.script}")
+        if plan.calls or plan.more:
+            where = "" if directory is None else f" -C {shlex.quote(str(directory))}"
+            click.echo(f"To read the scripts that the next steps may use, type: hpcflow sites render {site}{where}")
+
+
+def _show_arrays(plan: Plan) -> None:
     rows: list[tuple[str, ...]] = [
         ("step", "class", "tasks", "there already", "workers", "slots each", "node-hours at most")
     ]
-    for plan in planned:
+    for planned in plan.arrays:
         rows.append(
             (
-                plan.key,
-                plan.task_class,
-                str(plan.tasks),
-                str(plan.taken or ""),
-                str(plan.workers),
-                str(plan.slots),
-                "" if plan.node_hours is None else f"{plan.node_hours:.1f}",
+                planned.key,
+                planned.task_class,
+                str(planned.tasks),
+                str(planned.taken or ""),
+                str(planned.workers),
+                str(planned.slots),
+                "" if planned.node_hours is None else f"{planned.node_hours:.1f}",
             )
         )
     if not any(row[-1] for row in rows[1:]):  # nobody counts here, and without it the table fits 80 columns
         rows = [row[:-1] for row in rows]
     for line in columns(rows):
         click.echo(line)
-    click.echo("Steps that need results of these follow when they are there.")
-    if scripts:
-        for plan in planned:
-            if plan.script:
-                click.echo(f"\n#### job script of {plan.key}\n{plan.script}")

@@ -39,12 +39,27 @@ class Planned:
     script: str
 
 
+@dataclass
+class Plan:
+    """What the next submission would do, as far as that can be known before it."""
+
+    arrays: list[Planned]
+    calls: list[str]
+    """Steps that the submission computes itself, at once: what comes after them depends on their results."""
+    more: bool
+    """Whether there are steps that cannot be seen yet, since their inputs are results that no tick has written out."""
+    changes: list[str]
+    """Changes that need an answer first."""
+
+
 class PlanSession(ReplaySession):
     """Replays a workflow without making anything; it ends wherever a result would be needed."""
 
     def __init__(self, engine: Engine, seed: int) -> None:
         super().__init__(engine, seed, accept_growth=True)
         self.planned: list[Planned] = []
+        self.calls: list[str] = []
+        self.more = False
 
     def ensure(self, spec: ArraySpec, sources: dict[str, str]) -> ArrayState:
         existing = find_array(self.engine, spec.key)
@@ -53,19 +68,26 @@ class PlanSession(ReplaySession):
         if existing is not None and existing.current and settle(self, existing, spec) == KEEP:
             return existing
         if spec.call:
-            raise NotReady([])
-        if all(plan.key != spec.key for plan in self.planned):
+            self._plan_call(spec.key)
+        elif all(plan.key != spec.key for plan in self.planned):
             self.planned.append(self._plan(spec))
         raise NotReady([])
 
     def run_now(self, array: ArrayState) -> ArrayState:
         if array.done and not array.failed:
             return array
+        if not array.done:
+            self._plan_call(array.key)
         raise NotReady([array.number])
+
+    def _plan_call(self, key: str) -> None:
+        if key not in self.calls:
+            self.calls.append(key)
 
     def frames_file(self, freeze: Freeze) -> Path:
         path = self.engine.database.directory / "data" / f"{freeze.frames}.xyz"
         if not path.exists():
+            self.more = True
             raise NotReady([freeze.array])
         return path
 
@@ -157,8 +179,8 @@ def _pretend(engine: Engine, spec: ArraySpec, count: int) -> ArrayState:
     )
 
 
-def make_plan(engine: Engine, configuration: Configuration) -> tuple[list[Planned], list[str]]:
-    """What the next submission would make, and changes that need an answer first.
+def make_plan(engine: Engine, configuration: Configuration) -> Plan:
+    """What the next submission would do.
 
     Raises
     ------
@@ -169,4 +191,5 @@ def make_plan(engine: Engine, configuration: Configuration) -> tuple[list[Planne
 
     session = PlanSession(engine, configuration.seed)
     stops = call_workflow(session, configuration)
-    return session.planned, [stop.why for stop in stops if isinstance(stop, Changed)]
+    changes = [stop.why for stop in stops if isinstance(stop, Changed)]
+    return Plan(session.planned, session.calls, session.more, changes)
