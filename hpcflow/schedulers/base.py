@@ -94,7 +94,7 @@ class Submission:
     """At most this many elements run at once."""
     log: Path | None = None
     """Directory for what the job prints outside of tasks, made if need be; None throws it away.
-    One file ``NAME.out`` per job, to which all elements append (PBS: ``NAME.INDEX.out`` each)."""
+    One file ``NAME.out`` per job, to which all elements append. The scripts for PBS and LSF do that themselves."""
     not_before: float | None = None
     """Start no earlier than this time (seconds since the epoch)."""
 

@@ -53,8 +53,8 @@ _UNITS = re.compile(r"^(#BSUB\b.*\brusage\[.*?\bmem=\d+)MB\b", re.MULTILINE)
 def submit_arguments(submission: Submission, now: float) -> list[str]:
     """Return the arguments of bsub, which reads the script from its input.
 
-    What stands here wins over the script's directives. The output path is relative to the
-    directory bsub runs in, since ``%`` means something in it.
+    What stands here wins over the script's directives. The script writes its log itself: LSF would do so
+    when the job has ended, and by mail if the array is done by then, and its directory gone.
     """
     name = submission.name
     if submission.width > 1:
@@ -65,8 +65,7 @@ def submit_arguments(submission: Submission, now: float) -> list[str]:
         # Minutes are all it knows, and one that has passed would mean next year.
         start = 60 * math.ceil((max(submission.not_before, now + 1)) / 60)
         arguments += ["-b", time.strftime("%m:%d:%H:%M", time.localtime(start))]
-    output = "/dev/null" if submission.log is None else f"{submission.name}.out"
-    return [*arguments, "-o", output]
+    return [*arguments, "-o", "/dev/null"]
 
 
 def job_id(stdout: str) -> str | None:

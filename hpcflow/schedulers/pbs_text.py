@@ -62,15 +62,9 @@ def submit_arguments(submission: Submission, width: int, *, throttle: bool, now:
         arguments += ["-J", f"0-{width - 1}{suffix}"]
     if submission.not_before is not None and submission.not_before > now:
         arguments += ["-a", time.strftime("%Y%m%d%H%M.%S", time.localtime(math.ceil(submission.not_before)))]
-    output = "/dev/null"
-    if submission.log is not None:
-        # The files of elements are copied when they end: one name would leave only the last.
-        name = f"{submission.name}.^array_index^.out" if width > 1 else f"{submission.name}.out"
-        path = str(submission.log.absolute() / name)
-        # A letter beyond ASCII is an illegal value (src/lib/Libcmds/prepare_path.c), but where qsub runs is
-        # not looked at, and that is the directory of the logs.
-        output = path if path.isascii() else name
-    return [*arguments, "-o", output, str(submission.script.absolute())]
+    # The script writes its log itself: PBS would copy it when the job has ended, and complain by mail if the array is
+    # done by then, and its directory gone (src/resmom/stage_func.c).
+    return [*arguments, "-o", "/dev/null", str(submission.script.absolute())]
 
 
 def job_id(stdout: str) -> str | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hpcflow.schedulers.base import Element, Ending, Scheduler, State, Submission
+from hpcflow.schedulers.lsf import LSF
+from hpcflow.schedulers.pbs import PBS
 
 STANDINS = Path(__file__).parent / "standins"
 _numbers = itertools.count(1)
@@ -57,7 +60,11 @@ class Jobs:
         """Return id and name."""
         name = f"hf{next(_numbers):03d}token"
         script = self.directory / f"{name}.sh"
-        script.write_text("\n".join(["#!/bin/bash", *lines, ""]))
+        directives = [line for line in lines if line.startswith("#")]
+        if isinstance(self.scheduler, (PBS, LSF)):  # as the templates of these do
+            directives.append(f"exec >> {shlex.quote(str(self.directory / 'log' / name))}.out 2>&1")
+        commands = [line for line in lines if not line.startswith("#")]
+        script.write_text("\n".join(["#!/bin/bash", *directives, *commands, ""]))
         keys = {"width": 1, "log": self.directory / "log", **keys}
         self._submitted.append((self.scheduler.submit(Submission(script=script, name=name, **keys)), name))  # type: ignore[arg-type]
         return self._submitted[-1]

@@ -33,8 +33,8 @@ def test_an_array_starts_at_one_and_may_be_throttled() -> None:
     assert arguments(width=8, throttle=3)[:2] == ["-J", "hf001abc[1-8]%3"]
 
 
-def test_the_log_has_no_directory_in_its_name() -> None:
-    assert arguments(log=Path("/100% done/%J"))[-2:] == ["-o", "hf001abc.out"]
+def test_lsf_writes_no_log_which_it_would_do_by_mail_in_the_end() -> None:
+    assert arguments(log=Path("/c/log"))[-2:] == ["-o", "/dev/null"]
 
 
 def test_a_begin_is_the_next_full_minute_and_one_in_the_past_is_left_out() -> None:

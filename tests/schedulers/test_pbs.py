@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fake_programs import Programs
-from standin_jobs import Jobs, end_keepers, environment, until
+from standin_jobs import Jobs, end_keepers, environment
 
 from hpcflow.schedulers.base import Cause, Element, SchedulerError, State, Submission
 from hpcflow.schedulers.pbs import PBS
@@ -87,14 +87,6 @@ def test_a_server_that_is_down_explains_nothing(programs: Programs) -> None:
     with pytest.raises(SchedulerError) as caught:
         PBS(environment=programs.environment).endings([Element("1", None, "a", State.UNKNOWN, "")])
     assert caught.value.transient
-
-
-def test_elements_have_logs_of_their_own_whatever_letters_the_path_has(jobs: Jobs) -> None:
-    jobs.directory /= "größe, 100 %"
-    jobs.directory.mkdir()
-    _, name = jobs.submit("echo index $PBS_ARRAY_INDEX", width=2)
-    logs = [jobs.directory / "log" / f"{name}.{index}.out" for index in (0, 1)]
-    until(lambda: [log.exists() and log.read_text() for log in logs] == ["index 0\n", "index 1\n"])
 
 
 def test_elements_of_an_array_that_is_held_are_held(jobs: Jobs) -> None:

@@ -207,6 +207,20 @@ def test_a_test_job_that_fails_is_shown_with_what_it_printed(campaign: BatchCamp
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_the_log_of_a_job_is_there_while_it_runs(campaign: BatchCampaign, kind: str) -> None:
+    campaign.prepare(kind, parameters="count: 4, seconds: 60", work=", nodes: 2, workers: 2")
+    site = campaign.directory / "sites" / "standin.yaml"
+    site.write_text(site.read_text() + "environment: {lines: [echo made ready]}\n")
+    campaign.good("submit")
+    campaign.at_work(4)
+    (log,) = (campaign.database / "arrays").glob("*/work/log/*")
+    wait_for(lambda: log.read_text().count("made ready") == 2, say=log.read_text())
+    campaign.good("cancel")
+    wait_for(lambda: log.read_text().count("leaves: ") == 4, say=log.read_text())  # of every node's worker
+    assert "made ready" in campaign.good("logs", "-n", "200")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_element_of_two_nodes_has_a_worker_on_each(campaign: BatchCampaign, kind: str) -> None:
     campaign.prepare(kind, parameters="count: 8, seconds: 0.5", work=", nodes: 2, workers: 1")
     campaign.good("submit")

@@ -32,8 +32,7 @@ def arguments(width: int = 1, **keys: object) -> str:
 
 
 def test_width_one_is_no_array() -> None:
-    assert " -J " not in arguments(log=Path("/c/log"))
-    assert "-o /c/log/hf001abc.out" in arguments(log=Path("/c/log"))
+    assert " -J " not in arguments()
 
 
 def test_an_array_starts_at_zero_and_may_be_throttled() -> None:
@@ -43,12 +42,8 @@ def test_an_array_starts_at_zero_and_may_be_throttled() -> None:
     assert "0-7" in pbs_text.submit_arguments(submission, 8, throttle=False, now=0)
 
 
-def test_elements_have_logs_of_their_own() -> None:
-    assert "-o /c/log/hf001abc.^array_index^.out" in arguments(2, log=Path("/c/log"))
-
-
-def test_letters_beyond_ascii_are_kept_from_qsub() -> None:
-    assert "-o hf001abc.out" in arguments(log=Path("/größe/log"))
+def test_pbs_copies_no_log_to_where_nothing_may_be_any_more() -> None:
+    assert "-o /dev/null" in arguments(log=Path("/c/log"))
 
 
 def test_a_begin_is_local_time_and_one_in_the_past_is_left_out() -> None:

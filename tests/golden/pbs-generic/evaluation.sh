@@ -7,7 +7,11 @@
 # Job hf003k7w2m9x4q1, 16 elements. To run one worker by hand: bash job.sh
 export HPCFLOW_STARTED=$(date +%s)
 unset HPCFLOW_END_TIME
+hpcflow_log() {
+  [ ! -d /scratch/project/campaign/.hpcflow/arrays/0003-label/work/log ] || exec >> /scratch/project/campaign/.hpcflow/arrays/0003-label/work/log/hf003k7w2m9x4q1.out 2>&1
+}
 if [ -n "${PBS_JOBID:-}" ]; then
+  hpcflow_log
   export HPCFLOW_ELEMENT="${PBS_ARRAY_INDEX:-}" HPCFLOW_SCHEDULER_ID="$PBS_JOBID"
 fi
 

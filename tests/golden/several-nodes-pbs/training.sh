@@ -9,7 +9,11 @@
 # Job hf003k7w2m9x4q1, 16 elements. To run one worker by hand: bash job.sh
 export HPCFLOW_STARTED=$(date +%s)
 unset HPCFLOW_END_TIME
+hpcflow_log() {
+  [ ! -d /scratch/project/campaign/.hpcflow/arrays/0003-label/work/log ] || exec >> /scratch/project/campaign/.hpcflow/arrays/0003-label/work/log/hf003k7w2m9x4q1.out 2>&1
+}
 if [ -n "${PBS_JOBID:-}" ]; then
+  hpcflow_log
   export HPCFLOW_ELEMENT="${PBS_ARRAY_INDEX:-}" HPCFLOW_SCHEDULER_ID="$PBS_JOBID"
 fi
 
@@ -32,7 +36,8 @@ hpcflow_worker() {
 if [ -n "${PBS_NODEFILE:-}" ]; then
   # PBS numbers the lines of its node file, and passes no environment to what it starts elsewhere.
   for line in $(awk '!seen[$0]++ { print NR - 1 }' "$PBS_NODEFILE"); do
-    pbsdsh -n "$line" -- /bin/bash -c "$(export -p; declare -f hpcflow_worker hpcflow_words); hpcflow_worker" &
+    start="$(export -p; declare -f hpcflow_log hpcflow_worker hpcflow_words)"
+    pbsdsh -n "$line" -- /bin/bash -c "$start; hpcflow_log; hpcflow_worker" &
   done
   wait
 else

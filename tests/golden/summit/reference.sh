@@ -9,6 +9,7 @@
 export HPCFLOW_STARTED=$(date +%s)
 unset HPCFLOW_END_TIME
 if [ -n "${LSB_JOBID:-}" ]; then
+  [ ! -d /scratch/project/campaign/.hpcflow/arrays/0003-label/work/log ] || exec >> /scratch/project/campaign/.hpcflow/arrays/0003-label/work/log/hf003k7w2m9x4q1.out 2>&1
   export HPCFLOW_ELEMENT="" HPCFLOW_SCHEDULER_ID="$LSB_JOBID"
   if [ "${LSB_JOBINDEX:-0}" != 0 ]; then
     # LSF counts from 1, hpcflow from 0.
