@@ -66,6 +66,10 @@ class Configuration:
             raise UserError(f"{self.path}, line {self._document.line(('workflow',))}: {reference} is no function")
         return function, self._arguments(function)
 
+    def place(self) -> str:
+        """Where the workflow is named: ``hpcflow.yaml, line 1: workflow label``."""
+        return f"{self.path}, line {self._document.line(('workflow',))}: workflow {self.workflow}"
+
     def _arguments(self, function: Callable[..., Any]) -> dict[str, Any]:
         import msgspec
 

@@ -21,15 +21,35 @@ from hpcflow.errors import UserError, nearest
 _imported: dict[str, str] = {}  # stamps of files of campaigns as they were when they were imported
 
 
-def load_function(reference: str, campaign: Path) -> Callable[..., Any]:
+def load_function(reference: str, campaign: Path, key: str = "") -> Callable[..., Any]:
     """The function that ``file.py:function`` or ``module:function`` names.
+
+    Parameters
+    ----------
+    reference
+        What the user wrote.
+    campaign
+        Its files come before installed modules.
+    key
+        Of hpcflow.yaml, where it was written; for messages.
 
     Raises
     ------
     UserError
         If there is no such file, module or function, or the file cannot be imported.
     """
+    try:
+        return _load(reference, campaign)
+    except UserError as error:
+        if not key:
+            raise
+        raise UserError(f"{campaign / 'hpcflow.yaml'}: key {key}: {error}") from None
+
+
+def _load(reference: str, campaign: Path) -> Callable[..., Any]:
     where, _, name = reference.partition(":")
+    if not where or not name:
+        raise UserError(f"{reference!r} names no function; expected file.py:function or module:function")
     path = campaign / where
     if where.endswith(".py"):
         where = _module_name(path, campaign)
@@ -50,10 +70,31 @@ def loaded_files(campaign: Path) -> dict[str, str]:
 
 
 def place_of(error: BaseException, campaign: Path) -> str:
-    """The last place in the user's own files that an exception came through: ``flow.py, line 3, in f``."""
+    """The last place in the user's own files that an exception came through: ``flow.py, line 3, in f``.
+
+    Empty if there is none: the error is then in what a file of the campaign says, and not in its code.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if Path(f.filename).is_absolute() and Path(f.filename).is_relative_to(campaign)]
-    frame = (own or frames)[-1]
+    return _place(own[-1]) if own else ""
+
+
+def in_hpcflow(error: BaseException, campaign: Path) -> bool:
+    """Whether an exception was raised by hpcflow, or by what it called, and not by code of the campaign."""
+    package = Path(__file__).parent
+    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    known = [file for file in files if file.is_relative_to(campaign) or file.is_relative_to(package)]
+    return bool(known) and known[-1].is_relative_to(package)
+
+
+def said_by(error: BaseException) -> str:
+    """What an exception that came through none of the user's files says, and where it was raised."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return f"{type(error).__name__}: {error} ({_place(traceback.extract_tb(error.__traceback__)[-1])})"
+
+
+def _place(frame: traceback.FrameSummary) -> str:
     inside = f", in {frame.name}" if frame.name != "<module>" else ""
     return f"{frame.filename}, line {frame.lineno}{inside}"
 
@@ -83,6 +124,14 @@ def _import(name: str, campaign: Path) -> ModuleType:
             place = f"{error.filename}, line {error.lineno}"
         else:
             place = place_of(error, campaign)
+        if not place and isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            known = [path.stem for path in campaign.glob("*.py")]
+            raise UserError(
+                f"there is no module {error.name!r}.{nearest(name, known)} "
+                "Expected file.py:function or module:function"
+            ) from None
+        if not place:
+            raise UserError(f"importing {name} failed: {said_by(error)}") from None
         raise UserError(f"{place}: importing {name} failed: {type(error).__name__}: {error}") from None
     finally:
         sys.dont_write_bytecode = before

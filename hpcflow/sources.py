@@ -84,6 +84,8 @@ def _expand(pattern: str | Path) -> list[str]:
     """The files that a path or pattern means, sorted, as absolute paths."""
     text = os.fspath(pattern)
     base = base_directory()
+    if (base / text).is_dir():
+        raise UserError(f"{text!r} is a directory; expected a file, or a pattern like {os.path.join(text, '*')!r}")
     if not globbing.has_magic(text) or (base / text).exists():
         return [str(base / text)]
     found = sorted(globbing.glob(text, root_dir=base, recursive=True))

@@ -176,9 +176,10 @@ def look(database: Database) -> Engine:
     return Engine(database, state, journal, None)
 
 
-_STORAGE = {
+STORAGE = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE,
 }  # fmt: skip
+"""Errors of a file system that is full, locked or away."""
 
 
 @contextmanager
@@ -227,7 +228,7 @@ def open_engine(database: Database, patience: float = 0.0, *, anywhere: bool = F
     except OSError as error:
         if not lock.is_ours():  # what this one was writing was cleared away by whoever took over
             raise Busy(f"{database.lock_path} was taken over while this process was not running") from None
-        if error.errno not in _STORAGE:
+        if error.errno not in STORAGE:
             raise
         raise UserError(
             f"{error.filename or database.directory}: {error.strerror}. Nothing that was recorded is lost. "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcflow.database.files import file_stamp
-from hpcflow.engine.engine import Engine
+from hpcflow.engine.engine import STORAGE, Engine
 from hpcflow.errors import UserError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def call_workflow(session: ReplaySession, configuration: Configuration) -> list[
     UserError
         If the workflow, its parameters or an input are not as they must be.
     """
-    from hpcflow.loading import loaded_files, place_of
+    from hpcflow.loading import in_hpcflow, loaded_files, place_of, said_by
     from hpcflow.session import NotReady
     from hpcflow.sources import relative_to
     from hpcflow.workflow import Run
@@ -81,7 +81,12 @@ def call_workflow(session: ReplaySession, configuration: Configuration) -> list[
         except UserError:
             raise
         except (Exception, SystemExit) as error:  # a workflow is the user's code: whatever it raises is reported
+            stored = isinstance(error, OSError) and error.errno in STORAGE and not session.engine.read_only
+            if stored and in_hpcflow(error, session.campaign):
+                raise  # the disk is full, say: nothing of the workflow is to be mended
             place = place_of(error, session.campaign)
+            if not place:
+                raise UserError(f"{configuration.place()}: {said_by(error)}") from error
             raise UserError(f"{place}: {type(error).__name__}: {error}") from error
         finally:
             session.read_files.update(loaded_files(session.campaign))  # what it imported on its way

@@ -244,7 +244,10 @@ class ReplaySession:
         digests = self.engine.state.campaign.digests
         known = digests.get(str(path))
         if known is None or known[0] != stamp:
-            digests[str(path)] = [stamp, digest_file(path)]
+            try:
+                digests[str(path)] = [stamp, digest_file(path)]
+            except OSError as error:  # a directory, say
+                raise UserError(f"{path}: cannot be read as a file: {error.strerror}") from None
             self.engine.changed = True
         return digests[str(path)][1]
 
@@ -260,7 +263,7 @@ class ReplaySession:
                 self._stop_call(array)
             if array.hold:
                 raise NotReady([array.number])
-            submit_array(engine, array)
+            submit_array(engine, array, unclaimed(engine, array))
             time.sleep(pause)
             pause = min(0.2, pause * 1.5)
             engine.verify()

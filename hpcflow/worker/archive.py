@@ -82,9 +82,9 @@ def _package(directory: Path, name: str) -> Iterator[tuple[str, Path]]:
 
 def _modules(campaign: Path) -> Iterator[tuple[str, Path]]:
     """Yield the campaign's own modules and packages, as far as a script beside them could import them."""
-    own = Path(hpcflow.__file__).resolve().parent
+    own = Path(hpcflow.__file__).parent
     for entry in sorted(campaign.iterdir()):
-        if entry.resolve() == own:
+        if entry.exists() and entry.samefile(own):
             continue  # hpcflow's own source tree, used as a campaign
         if entry.name in ("hpcflow.py", "hpcflow") and (entry.is_file() or (entry / "__init__.py").exists()):
             raise UserError(f"{entry}: a campaign's module cannot be called hpcflow. Rename it.")

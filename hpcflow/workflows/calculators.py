@@ -34,4 +34,4 @@ def labeller(
         for key, value in arguments.items()
     }
     asked = {key: value for key, value in common.items() if value is not None}  # not every function knows of them
-    return load_function(calculator, run.campaign), {**asked, **named}
+    return load_function(calculator, run.campaign, "parameters.calculator"), {**asked, **named}

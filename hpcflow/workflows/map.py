@@ -66,6 +66,7 @@ def map_workflow(
     if function is not None:
         from hpcflow.loading import load_function
 
-        run.map(load_function(function, run.campaign), inputs, name=name, task_class=task_class, parameters=arguments)
+        loaded = load_function(function, run.campaign, "parameters.function")
+        run.map(loaded, inputs, name=name, task_class=task_class, parameters=arguments)
     else:
         run.map(command or "", inputs, name=name, task_class=task_class, keep=keep, checkpoint=checkpoint)

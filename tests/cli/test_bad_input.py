@@ -73,6 +73,21 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
                           ["rows", "items"]),
     "map of a missing table": ("workflow: map\nparameters: {command: 'true', rows: a.csv}\n", ["a.csv"]),
     "map of a missing function": ("workflow: map\nparameters: {function: flow.py:tripel, items: [1]}\n", ["tripel"]),
+    "map of a function in a missing module": ("workflow: map\nparameters: {function: 'nomod:f', items: [1]}\n",
+                                              ["hpcflow.yaml: key parameters.function", "no module 'nomod'"]),
+    "map of a misspelled module": ("workflow: map\nparameters: {function: 'flo:double', items: [1]}\n",
+                                   ["key parameters.function", "Did you mean 'flow'"]),
+    "map of a dotted name": ("workflow: map\nparameters: {function: flow.double, items: [1]}\n",
+                             ["key parameters.function", "'flow.double'", "file.py:function"]),
+    "label with a function in a missing module": (
+        "workflow: label\nparameters: {structures: rows.csv, calculator: 'nomod:f'}\n",
+        ["hpcflow.yaml: key parameters.calculator", "no module 'nomod'"]),
+    "a workflow in a missing module": ("workflow: nomod:flow\n", ["hpcflow.yaml, line 1", "no module 'nomod'"]),
+    "map of a directory": ("workflow: map\nparameters: {command: 'true', files: .}\n", ["'.' is a directory", "'./*'"]),
+    "map of a pattern that means a directory": ("workflow: map\nparameters: {command: 'true', files: 'sub*'}\n",
+                                                ["subdirectory: cannot be read as a file: Is a directory"]),
+    "label of a directory": ("workflow: label\nparameters: {structures: ., calculator: tblite.ase.TBLite}\n",
+                             ["'.' is a directory"]),
     "map with a field that no row has": ("workflow: map\nparameters: {command: 'echo {nmae}', rows: rows.csv}\n",
                                          ["nmae", "name"]),
 }  # fmt: skip
@@ -85,10 +100,12 @@ def test_a_mistake_in_the_configuration_is_said_before_anything_is_made(
     yaml, words = MISTAKES[mistake]
     campaign = make_campaign(FLOW, yaml)
     campaign.write("rows.csv", "name,value\na,1\n")
+    campaign.write("subdirectory/file", "")
     for arguments in (("submit", "--dry-run"), ("submit",), ("run",)):
         message = campaign.refused(*arguments)
         for word in words:
             assert word in message, message
+        assert "frozen importlib" not in message
         assert not campaign.database.exists()
 
 

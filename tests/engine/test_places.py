@@ -138,6 +138,7 @@ def test_a_submission_onto_a_full_disk_says_so_and_works_when_there_is_room(
     ballast = fill(small_disk, left)
     message = campaign.refused("submit")
     assert "No space left on device" in message
+    assert "flow.py" not in message  # there is nothing wrong with it
     assert not list(campaign.directory.rglob("*.tmp"))
     ballast.unlink()
     campaign.good("submit")

@@ -39,6 +39,14 @@ def test_holds_hpcflow_and_the_modules_and_packages_of_the_campaign(campaign, co
     assert all(name.endswith(".py") for name in held)
 
 
+def test_links_that_lead_nowhere_are_left_out(campaign, code):
+    (campaign / "loop.py").symlink_to("loop.py")
+    (campaign / "gone.py").symlink_to("/nonexistent/gone.py")
+    held = names(code / f"{archive.build(campaign, code, {})}.pyz")
+    assert "flow.py" in held
+    assert {"loop.py", "gone.py"}.isdisjoint(held)
+
+
 def test_equal_code_gives_equal_bytes_at_another_time_and_place(campaign, code, tmp_path):
     digest = archive.build(campaign, code, {})
     elsewhere = tmp_path / "elsewhere"
