@@ -81,6 +81,8 @@ def site_document(name: str, campaign: Path | None = None) -> Document:
             _refuse_accounts(document)
         if layer.name != "hpcflow.yaml":
             files.append(str(layer.path))
+        elif files:
+            _refuse_unknown(document, merged)
         _merge(merged, document, layer.name)
     if not files:
         known = nearest(name, site_names(campaign))
@@ -234,6 +236,19 @@ def _refuse_misspelled(document: Document) -> None:
         if isinstance(own, dict) and name not in whole and "Did you mean" in hint:
             mend = "A new class needs a walltime, or `like:` another one."
             raise UserError(f"{document.where(('classes', name))}: there is no class {name!r} yet.{hint} {mend}")
+
+
+def _refuse_unknown(document: Document, site: Document) -> None:
+    """hpcflow.yaml changes classes that are there; one of its own says which of them it is like."""
+    theirs, known = document.data.get("classes"), site.data.get("classes")
+    if not isinstance(theirs, dict) or not isinstance(known, dict):
+        return  # convert() says what is wrong with it
+    for name, own in theirs.items():
+        if isinstance(own, dict) and name not in known and "like" not in own:
+            raise UserError(
+                f"{document.where(('classes', name))}: the site {site.data['name']} has no class {name!r}."
+                f"{nearest(str(name), known)} A class of the campaign's own needs `like:` and the name of another"
+            )
 
 
 def _drop_nulls(data: dict[str, Any], document: Document, path: KeyPath) -> None:

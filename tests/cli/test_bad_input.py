@@ -40,6 +40,8 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "negative budget": ("workflow: flow.py:flow\nbudget: -1\n", ["line 2", "budget", "-1"]),
     "misspelled class": ("workflow: flow.py:flow\nclasses:\n  referense: {cores: 2}\n", ["hpcflow.yaml, line 3",
                                                                         "referense", "Did you mean 'reference'"]),
+    "misspelled class with a walltime": ("workflow: flow.py:flow\nclasses:\n  refrence: {walltime: 1:00:00}\n",
+                                         ["hpcflow.yaml, line 3", "refrence", "Did you mean 'reference'", "like:"]),
     "more cores than there are": ("workflow: flow.py:flow\nclasses:\n  default: {cores: 5000}\n",
                                   ["hpcflow.yaml, line 3", "5000 cores", f"has: {len(os.sched_getaffinity(0))}"]),
     "budget that is no number": ("workflow: flow.py:flow\nbudget: much\n", ["line 2", "budget", "much"]),
