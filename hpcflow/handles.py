@@ -46,6 +46,13 @@ class File:
             return Path(str(self._path))
         return self._read.settled(lambda read: read.kept(self._name, self._task)[0])
 
+    def _refuse_no_frames(self) -> None:
+        """What a step wrote may well hold no frames; in a file of the user's own that is a mistake."""
+        from hpcflow.structures.index import refuse_empty
+
+        if self._read is None:
+            refuse_empty(self.path)
+
 
 class Frames:
     """Structures in input order, from files or from the results of arrays; lazy, and joined with ``+``."""
@@ -60,25 +67,32 @@ class Frames:
         """Files and their digests; raises NotReady while an array is not finished."""
         out = []
         for part in self._parts:
-            out.append(part._resolve(session) if isinstance(part, File) else part.frames_file())
+            if isinstance(part, File):
+                out.append(part._resolve(session))
+                part._refuse_no_frames()
+            else:
+                out.append(part.frames_file())
         return out
+
+    def _paths(self) -> Iterator[Path]:
+        for part in self._parts:
+            if isinstance(part, File):
+                part._refuse_no_frames()
+                yield part.path
+            else:
+                yield part.settled(lambda read: read.frames_file()[0])
 
     def __iter__(self) -> Iterator[Any]:
         """Yield ``ase.Atoms``; needs the arrays to be finished."""
         from hpcflow.structures import parse
 
-        for part in self._parts:
-            path = part.path if isinstance(part, File) else part.settled(lambda read: read.frames_file()[0])
+        for path in self._paths():
             yield from parse(path.read_bytes())
 
     def __len__(self) -> int:
         from hpcflow.structures.index import scan
 
-        total = 0
-        for part in self._parts:
-            path = part.path if isinstance(part, File) else part.settled(lambda read: read.frames_file()[0])
-            total += sum(1 for _ in scan(path))
-        return total
+        return sum(1 for path in self._paths() for _ in scan(path))
 
 
 class Files(Sequence[File]):

@@ -60,11 +60,23 @@ def scan(path: str | os.PathLike[str], check: bool = True) -> Iterator[tuple[int
     Raises
     ------
     UserError
-        The file is missing, empty, no text, cut in the middle, or a frame is not as its header
+        The file is missing, no text, cut in the middle, or a frame is not as its header
         says. The message names file, frame (the first is 0, as in ASE) and line (the first is 1).
     """
     for offset, frame in frames(path, check):
         yield offset, len(frame)
+
+
+def refuse_empty(path: str | os.PathLike[str]) -> None:
+    """See that a file holds a frame. One that a step wrote may hold none; that of a person is a mistake then.
+
+    Raises
+    ------
+    UserError
+        There is none, or the first is not as `scan` wants it.
+    """
+    if next(frames(path, check=False), None) is None:
+        raise UserError(f"{os.fspath(path)}: the file is empty: expected frames in (extended) XYZ format.")
 
 
 def frames(path: str | os.PathLike[str], check: bool = True) -> Iterator[tuple[int, bytes]]:
@@ -155,8 +167,6 @@ def _walk(name: str, stream: BinaryIO, check: bool) -> Iterator[tuple[int, bytes
         offset += len(frame)
         line += count + 2
         number += 1
-    if number == 0:
-        raise UserError(f"{name}: the file is empty: expected frames in (extended) XYZ format.")
 
 
 def _problem(rest: list[bytes]) -> tuple[int, str] | None:

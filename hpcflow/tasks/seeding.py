@@ -95,6 +95,8 @@ def place_walkers(
         The ladders, in K and bar. Without pressures the cell keeps its size.
     """
     frames = [frame for frame in read_frames(start) if not is_isolated(frame)]
+    if not frames:
+        raise ValueError("there are only isolated atoms to start from: a walker needs a structure")
     walkers = []
     for k in range(number):
         walker = without_results(frames[k % len(frames)])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcflow.errors import UserError
-from hpcflow.structures.index import elements, frames, scan
+from hpcflow.structures.index import elements, frames, refuse_empty, scan
 
 WATER = b"3\nwater\nO 0.0 0.0 0.0\nH 0.0 0.0 0.96\nH 0.9 0.0 -0.24\n"
 ARGON = b'1\nLattice="5 0 0 0 5 0 0 0 5" Properties=species:S:1:pos:R:3:tags:I:1 pbc="T T T"\nAr 0 0 0 7\n'
@@ -112,9 +112,16 @@ def test_a_count_that_cannot_fit_in_the_file_is_not_believed(write):
     assert "100000000000 atoms" in complaint(write(WATER + b"100000000000\n" + WATER))
 
 
-def test_an_empty_file_is_refused(write):
-    assert "empty" in complaint(write(b""))
-    assert "empty" in complaint(write(b"\n \n"))
+@pytest.mark.parametrize("data", [b"", b"\n \n", b"\xef\xbb\xbf"])
+def test_an_empty_file_has_no_frames_and_is_refused_where_there_must_be_some(write, data):
+    path = write(data)
+    assert list(scan(path)) == []
+    with pytest.raises(UserError, match="structures.xyz: the file is empty"):
+        refuse_empty(path)
+
+
+def test_a_file_with_a_frame_is_not_empty(write):
+    refuse_empty(write(b"\n" + WATER))
 
 
 def test_a_missing_file_names_the_one_that_was_meant(write, tmp_path):
