@@ -64,6 +64,8 @@ class WorkerState(msgspec.Struct):
     """A task has succeeded on it, so what fails on it later is no fault of its own."""
     progress: int = 0
     """Records that brought the array forward: results, newer checkpoints, failures of a known kind."""
+    charged: int = 0
+    """Failures that count as one of the tries of their tasks."""
     cut_short: list[int] = []
     """Tasks that ended with it, unfinished, and left nothing to go on from."""
     settled: bool = False

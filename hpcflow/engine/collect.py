@@ -111,7 +111,7 @@ def _apply(
         if header.get("broken"):
             # The first failures of a worker that left as broken are its own fault: decide acts on that.
             worker.broken = list(header["broken"])
-            worker.progress = 0
+            worker.progress = worker.charged = 0
 
 
 def _task(
@@ -184,6 +184,7 @@ def _task(
             if reason == "error" and worker.worked and kind not in array.known:
                 insort(array.known, kind)
             worker.progress += kind in array.known
+            worker.charged += 1
     if attempt < array.attempts.get(task, 1):
         return  # it has been cut into a newer list already
     array.loose[task] = Loose(reason, source)

@@ -32,7 +32,7 @@ from hpcflow.database.state import (
     members,
     ranges,
 )
-from hpcflow.engine.endings import hold_cancelled, needs_explanation, why_gone
+from hpcflow.engine.endings import ending_of, hold_cancelled, needs_explanation, why_gone
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.escalation import more_memory, more_walltime, next_request
 from hpcflow.engine.excluded import exclude_node
@@ -99,7 +99,7 @@ def _take_back(engine: Engine, array: ArrayState, gone: list[tuple[str, WorkerSt
     for name, worker in gone:
         job = jobs.get(worker.job)
         unexplained = name not in array.closed and needs_explanation(engine, worker, job)
-        explanation = why_gone(engine, worker, job) if unexplained else None
+        explanation = why_gone(engine, array, worker, job) if unexplained else None
         if unexplained and explanation is None:
             continue  # the scheduler may still explain it; until then it is not closed
         left: list[int] = []
@@ -114,7 +114,7 @@ def _take_back(engine: Engine, array: ArrayState, gone: list[tuple[str, WorkerSt
             engine.record("close", array=array.number, worker=name, cause=cause, evidence=evidence, charged=charged)
             ends[f"{cause} ({evidence})"] += 1
             if cause == "node" and job is not None:
-                exclude_node(engine, job, worker.element)
+                exclude_node(engine, job.site, ending_of(engine, array, worker, job))
             if cause == "cancelled" and job is not None and worker.element not in job.dismissed:
                 hold_cancelled(engine, array, job)
         said = "" if worker.goodbye == "signal" else worker.goodbye
@@ -307,7 +307,7 @@ def decide_jobs(engine: Engine, only: ArrayState | None = None) -> None:
         if job.ended or (only is not None and job.array != only.number):
             continue
         mine = workers.get(job.token, [])
-        if not _job_is_over(engine, job, mine):
+        if not _job_is_over(engine, job, mine, _lives_lost(engine, job)):
             continue
         if job.array not in engine.state.campaign.arrays:
             engine.record("ended", job=job.number, cause="a link of the chain, gone")
@@ -320,7 +320,10 @@ def decide_jobs(engine: Engine, only: ArrayState | None = None) -> None:
         cause = _cause_of_job(job, mine, array)
         # Neither an intent that never became a job nor one that came when all work was taken has failed.
         surplus = not job.id or (not mine and unclaimed(engine, array).get(job.resources, 0) == 0)
-        barren = 0 if progress else array.barren if surplus else array.barren + 1
+        # Failures use up the tries of their tasks, which ends by itself, unless a worker says that they are no fault
+        # of the tasks.
+        tries = any(worker.charged for worker in mine) and not any(worker.broken for worker in mine)
+        barren = 0 if progress else array.barren if surplus or tries else array.barren + 1
         engine.record("ended", job=job.number, cause=cause, barren=barren)
         if array.barren >= MOST_BARREN and not array.hold:
             # All of them: one that found nothing to do may have come after those that say what is wrong.
@@ -335,7 +338,16 @@ def decide_jobs(engine: Engine, only: ArrayState | None = None) -> None:
             )
 
 
-def _job_is_over(engine: Engine, job: JobState, mine: list[WorkerState]) -> bool:
+def _lives_lost(engine: Engine, job: JobState) -> Counter[int]:
+    """Workers of each element that the scheduler took away: where it puts the element back, others come."""
+    array = engine.state.campaign.arrays.get(job.array)
+    if array is None:
+        return Counter()
+    taken = [name for name, cause in array.closed.items() if cause in ("node", "preempted") and name in array.workers]
+    return Counter(array.workers[name].element for name in taken if array.workers[name].job == job.token)
+
+
+def _job_is_over(engine: Engine, job: JobState, mine: list[WorkerState], lost: Counter[int]) -> bool:
     if not job.id:
         # Never answered: it may still turn up until its time would be over.
         settle = engine.site(job.site).scheduler.settle
@@ -344,7 +356,7 @@ def _job_is_over(engine: Engine, job: JobState, mine: list[WorkerState]) -> bool
     brought = Counter(worker.element for worker in mine)
     waiting = (State.QUEUED.value, State.HELD.value)  # again, where it has brought its workers: it was requeued
     return all(worker.settled for worker in mine) and all(
-        (brought[i] >= job.nodes and job.elements.get(i) not in waiting) or element_is_gone(engine, job, i)
+        (brought[i] - lost[i] >= job.nodes and job.elements.get(i) not in waiting) or element_is_gone(engine, job, i)
         for i in range(job.width)
     )
 

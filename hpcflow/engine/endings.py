@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from hpcflow.database.state import ArrayState, JobState, WorkerState
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.excluded import exclude_node
-from hpcflow.engine.observe import LOOKS, PATIENCE, element_is_gone, worker_is_gone
+from hpcflow.engine.observe import LOOKS, PATIENCE, came_back, element_is_gone, worker_is_gone
 from hpcflow.engine.width import unclaimed
 from hpcflow.schedulers.base import Cause, Element, Ending, SchedulerError, State
 
@@ -42,20 +42,40 @@ def needs_explanation(engine: Engine, worker: WorkerState, job: JobState | None)
     return worker.goodbye == "signal" and job is not None and engine.site(job.site).scheduler.kind != "local"
 
 
-def why_gone(engine: Engine, worker: WorkerState, job: JobState | None) -> tuple[str, str] | None:
+def why_gone(engine: Engine, array: ArrayState, worker: WorkerState, job: JobState | None) -> tuple[str, str] | None:
     """Cause and evidence of a worker's end; None if it may still become known."""
     if job is None or not job.id:
         return (worker.goodbye or "lost", worker.message or "ended without a word")
-    ending = engine.endings.get((job.token, worker.element))
+    ending = ending_of(engine, array, worker, job)
     if ending is not None and ending.cause is not Cause.UNKNOWN:
         plain = ending.cause in (Cause.COMPLETED, Cause.FAILED)  # of the job; the worker knows better
         return ((worker.goodbye or "lost") if plain else ending.cause.value, describe(ending))
     settle = engine.site(job.site).scheduler.settle
     if engine.now() - worker.grown < PATIENCE * settle:
         return None
+    if came_back(engine, array, job, worker):
+        return ("preempted", "put back into the queue")  # no scheduler does that for a fault of the job
     if worker.goodbye:
         return (worker.goodbye, worker.message)
     return ("lost", "ended without a word, and nothing explains it")
+
+
+def ending_of(engine: Engine, array: ArrayState, worker: WorkerState, job: JobState) -> Ending | None:
+    """What was found out of the life of its element in which a worker began; None if nothing is known of that one."""
+    ending = engine.endings.get((job.token, worker.element))
+    again = came_back(engine, array, job, worker)
+    if ending is None or not (again or (ending.lives and worker.hello)):
+        return ending
+    # Clocks of nodes differ a little, and times are rounded: the life that is nearest is the one.
+    known = [life for life in ending.lives or (ending,) if life.start is not None]
+    nearest = min(known, key=lambda life: _outside(life, worker.hello), default=None)
+    near = nearest is not None and _outside(nearest, worker.hello) <= engine.site(job.site).scheduler.settle
+    return nearest if near else None
+
+
+def _outside(life: Ending, moment: float) -> float:
+    """Seconds between a moment and a life of an element; 0 within it."""
+    return max(0.0, (life.start or 0.0) - moment, moment - (moment if life.end is None else life.end))
 
 
 def describe(ending: Ending) -> str:
@@ -91,7 +111,8 @@ def _silent(engine: Engine, array: ArrayState) -> Iterator[tuple[JobState, int]]
         if job is None or not job.id or worker.settled or name in array.closed:
             continue
         gone = needs_explanation(engine, worker, job) and worker_is_gone(engine, array, name, worker)
-        if gone and element_is_gone(engine, job, worker.element):
+        over = element_is_gone(engine, job, worker.element) or came_back(engine, array, job, worker)
+        if gone and over:
             yield job, worker.element
 
 
@@ -165,7 +186,7 @@ def _note_never_started(engine: Engine, array: ArrayState) -> None:
             jobs[job.number] = job
             found.setdefault(job.number, {})[str(index)] = describe(ending)
             if ending.cause is Cause.NODE:
-                exclude_node(engine, job, index)
+                exclude_node(engine, job.site, ending)
             if ending.cause is Cause.CANCELLED:
                 cancelled.add(job.number)
     for number, ends in found.items():

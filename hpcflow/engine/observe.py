@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections import Counter
 from pathlib import Path
 
 from hpcflow.database.state import ArrayState, JobState, WorkerState
@@ -28,9 +29,13 @@ def observe(engine: Engine, calls_only: bool = False) -> None:
 
     With ``calls_only`` just what runs here: a tick that waits for its own call asks no batch scheduler again.
     """
+    unknown: Counter[str] = Counter()
     for site in sorted({job.site for job in engine.state.campaign.jobs.values() if not job.ended}):
         if not calls_only or engine.site(site).scheduler.kind == "local":
-            _observe_site(engine, site)
+            unknown += _observe_site(engine, site)
+    if not calls_only and not engine.blind and unknown != engine.state.campaign.unknown:
+        engine.state.campaign.unknown = dict(unknown)
+        engine.changed = True
     _visible_workers(engine)
 
 
@@ -61,22 +66,23 @@ def _listing(engine: Engine, site: str) -> list[Element] | None:
     return elements
 
 
-def _observe_site(engine: Engine, site: str) -> None:
+def _observe_site(engine: Engine, site: str) -> Counter[str]:
+    """Look at the jobs on one site; return the states of their elements that this version does not know, counted."""
+    unknown: Counter[str] = Counter()
     elements = _listing(engine, site)
     if elements is None:
-        return
+        return unknown
     by_token: dict[str, list[Element]] = {}
     for element in elements:
         by_token.setdefault(element.name, []).append(element)
-        if element.state is State.UNKNOWN:
-            counts = engine.state.campaign.unknown
-            counts[element.native] = counts.get(element.native, 0) + 1
-            engine.changed = True
     now = engine.now()
     settle = engine.site(site).scheduler.settle
     for job in engine.state.campaign.jobs.values():
         if job.site == site and not job.ended:
-            _observe_job(engine, job, by_token.get(job.token, []), now, settle)
+            found = by_token.get(job.token, [])
+            unknown.update(element.native for element in found if element.state is State.UNKNOWN)
+            _observe_job(engine, job, found, now, settle)
+    return unknown
 
 
 def _observe_job(engine: Engine, job: JobState, found: list[Element], now: float, settle: float) -> None:
@@ -88,6 +94,11 @@ def _observe_job(engine: Engine, job: JobState, found: list[Element], now: float
             job.misses += 1
             engine.missed.add(job.number)
             engine.changed = True
+    elif found and not job.elements and all(element.job != job.id for element in found):
+        # Never seen under the id that its submission printed: that was a number in a site's banner.
+        said = job.id
+        engine.record("submitted", job=job.number, id=found[0].job, adopted=True)
+        engine.say(f"job {job.token}: found in the queue as {job.id}, and not as {said}")
     # A token belongs to one job for ever, so a copy of it (a requeue, a second submission of the same script by
     # the scheduler) counts as the same element: some life of it is still there.
     before = (dict(job.elements), dict(job.absent), job.reason)
@@ -201,11 +212,21 @@ def worker_is_gone(engine: Engine, array: ArrayState, name: str, worker: WorkerS
         return False
     if job is None:
         return True
-    newer = any(
-        other.job == worker.job and other.element == worker.element and other.hello > worker.hello
+    return came_back(engine, array, job, worker) or element_is_gone(engine, job, worker.element)
+
+
+def came_back(engine: Engine, array: ArrayState, job: JobState, worker: WorkerState) -> bool:
+    """Whether the element of a worker has begun another life, or waits for it: it was put back into the queue."""
+    waits = job.elements.get(worker.element) in (State.QUEUED.value, State.HELD.value)
+    if waits and worker.element not in job.absent and job.site in engine.observed and not job.ended:
+        return True
+    later = sum(
+        1
         for other in array.workers.values()
+        if (other.job, other.element, other.scheduler_id) == (worker.job, worker.element, worker.scheduler_id)
+        and other.hello > worker.hello
     )
-    return newer or element_is_gone(engine, job, worker.element)
+    return later >= job.nodes  # one life brings as many as it has nodes
 
 
 def _may_query(engine: Engine, site: str) -> bool:

@@ -22,6 +22,7 @@ from hpcflow.engine.engine import Engine
 from hpcflow.engine.observe import observe
 from hpcflow.engine.submit import cancel_array, submit_array
 from hpcflow.engine.takeover import find_finished, finished_records
+from hpcflow.engine.width import unclaimed
 from hpcflow.errors import UserError
 from hpcflow.session import NotReady
 from hpcflow.structures.joined import joined_file, write_by_content

@@ -55,9 +55,13 @@ def submit(engine: Engine, strict: bool = False) -> None:
     for number in sorted({job.array for job in campaign.jobs.values() if not job.ended}):
         if number in campaign.arrays and campaign.arrays[number].done:
             _cancel_surplus(engine, campaign.arrays[number], {})
-    for array in list(engine.live_arrays()):
+    live = list(engine.live_arrays())
+    waiting = {array.number: unclaimed(engine, array) for array in live}
+    for array in live:  # before anything is submitted, which would need another look at the queue
+        _cancel_surplus(engine, array, waiting[array.number])
+    for array in live:
         try:
-            submit_array(engine, array)
+            submit_array(engine, array, waiting[array.number])
         except UserError as error:
             if strict:
                 raise
@@ -66,10 +70,8 @@ def submit(engine: Engine, strict: bool = False) -> None:
             engine.attention(f"array {array.number}", message)
 
 
-def submit_array(engine: Engine, array: ArrayState) -> None:
-    """Bring workers to one array."""
-    waiting = unclaimed(engine, array)
-    _cancel_surplus(engine, array, waiting)
+def submit_array(engine: Engine, array: ArrayState, waiting: dict[str, int]) -> None:
+    """Bring workers to one array, for chunks that wait, by the resources they need."""
     if not waiting or array.hold or f"changed {array.key}" in engine.state.campaign.attention:
         return  # of a changed step nobody knows yet whether its old work is still wanted
     # A call is the tick's own work: it would wait for itself.

@@ -420,3 +420,5 @@ class Loop:
         self.file.add({"kind": "beat", "time": round(time.time(), 3), "tasks": tasks})
         self.file.sync()
         self._sweep_due = True
+        if self.file.removed() and not self.reason:
+            self._stop("no work", "the array is done")  # without what runs here: it was dropped, or done elsewhere

@@ -26,6 +26,8 @@ class RecordFile:
     """
 
     def __init__(self, path: str) -> None:
+        self._path = path
+        self._removed = 0
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         self._waiting: list[bytes] = []
         self._size = 0  # of the whole records that were written
@@ -78,6 +80,18 @@ class RecordFile:
         self._synced = self._size
         self._unsynced = []
         return True
+
+    def removed(self) -> bool:
+        """Whether somebody removed the file, as happens when its array is done: two looks running have to say so."""
+        try:
+            os.stat(self._path)
+        except FileNotFoundError:
+            self._removed += 1
+        except OSError:
+            return False  # a file system that is away for a while
+        else:
+            self._removed = 0
+        return self._removed > 1
 
     def close(self, goodbye: dict[str, Any], payload: bytes = b"") -> bool:
         """Write the last record and make all of it last; return whether that worked."""

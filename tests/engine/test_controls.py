@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 
@@ -115,6 +116,20 @@ def test_a_task_that_is_dropped_after_a_failed_try_keeps_the_reason_of_the_drop(
     assert campaign.finish()["tasks"]["failed"] == 1
     assert "not a molecule" in campaign.good("explain", "f/1")
     assert "not a molecule" in campaign.good("results", "--failed")
+
+
+def test_tasks_may_fail_as_often_as_their_retries_allow(make_campaign: MakeCampaign) -> None:
+    campaign = make_campaign(
+        None,
+        "workflow: map\nparameters: {command: 'echo hello; exit {a}', items: [{a: 1}]}\n"
+        "classes: {default: {retries: {error: 5}}}\n",
+    )
+    campaign.good("submit")
+    status = campaign.finish()
+    assert status["tasks"] == {"total": 1, "succeeded": 0, "failed": 1, "unfinished": 0}
+    (failure,) = json.loads(campaign.good("explain", "--json", "map"))["failures"]
+    assert "exit status 1" in failure["what"]
+    assert len([line for line in campaign.journal() if line["kind"] == "cut"]) == 6
 
 
 def test_dropping_all_ends_the_array(make_campaign: MakeCampaign) -> None:

@@ -1,6 +1,7 @@
 """Deadlines, bounds and signals: what is running stops in time, and says how far it came."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -34,6 +35,23 @@ def test_a_stop_signal_leaves_tasks_unfinished(array, number):
     assert worker.wait(20) == 128 + number
     assert [(task["task"], task["state"]) for task in array.tasks()] == [(0, "unfinished")]
     assert (array.goodbye()["reason"], array.goodbye()["message"]) == ("signal", number.name)
+
+
+@pytest.mark.parametrize("kind", ["python", "command"])
+def test_what_runs_for_an_array_that_is_done_is_ended(array, kind):
+    # It was dropped, or another worker had taken it over and was the first.
+    if kind == "python":
+        array.python("f", [100, 100], SLEEP)
+    else:
+        array.command("sleep 100", [{}, {}])
+    worker = array.start("--beat", "0.2")
+    array.wait(lambda: in_flight(array))
+    work = array.array / "work"
+    work.rename(work.with_name(".work-gone"))
+    shutil.rmtree(work.with_name(".work-gone"))
+    assert worker.wait(20) == 0
+    assert array.processes() == []
+    assert not work.exists()
 
 
 def test_a_stop_signal_leaves_commands_unfinished(array):
