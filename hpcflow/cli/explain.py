@@ -160,7 +160,7 @@ def _python(engine: Engine, array: ArrayState) -> str:
 
 def _attempt(record: Accepted, worker: str, array: ArrayState) -> dict[str, Any]:
     header = record.header
-    host = array.workers[worker].host if worker in array.workers else ""
+    host = header.get("host") or (array.workers[worker].host if worker in array.workers else "")
     return {
         "attempt": header["attempt"],
         "state": header["state"],

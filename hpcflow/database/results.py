@@ -15,6 +15,7 @@ from hpcflow.database.files import sync_directory
 from hpcflow.database.state import FAILED, OPEN, SUCCEEDED, ArrayState
 
 _OFFSET = struct.Struct("<Q")
+_HOST = struct.Struct("<I")
 _BUFFER = 1 << 20
 
 
@@ -52,14 +53,17 @@ def read_results(array: Path, tasks: Iterable[int] | None = None) -> Iterator[Ac
     """Yield the records of a finished array, of all tasks or of some, in the order asked for."""
     data = _map(array / "results")
     head = json.loads(data[: data.find(b"\n")])
+    hosts, table = head["hosts"], head["index"] + _OFFSET.size * head["tasks"]
     for task in range(head["tasks"]) if tasks is None else tasks:
-        (start,) = _OFFSET.unpack_from(data, head["index"] + 8 * task)
-        yield _at(data, start)
+        (start,) = _OFFSET.unpack_from(data, head["index"] + _OFFSET.size * task)
+        (host,) = _HOST.unpack_from(data, table + _HOST.size * task)
+        yield _at(data, start, hosts[host])
 
 
-def _at(data: bytes | mmap.mmap, start: int) -> Accepted:
+def _at(data: bytes | mmap.mmap, start: int, host: str) -> Accepted:
     newline = data.find(b"\n", start)
     header = json.loads(data[start:newline])
+    header.setdefault("host", host)  # a result that was taken over brings its own
     payload = data[newline + 1 : newline + 1 + header["bytes"]]
     return Accepted(header["task"], header, payload)
 
@@ -76,7 +80,7 @@ def read_live(array: Path, state: ArrayState, status: bytearray, tasks: Iterable
     for task in wanted:
         if task in places:
             worker, start, _ = places[task]
-            yield _at(files[worker], start)
+            yield _at(files[worker], start, state.workers[worker].host)
 
 
 def read_records(array: Path, state: ArrayState, status: bytearray | None, tasks: Iterable[int]) -> Iterator[Accepted]:
@@ -134,14 +138,16 @@ def write_results(array: Path, state: ArrayState, status: bytearray) -> None:
         "core_seconds": round(state.core_seconds, 6),
         "wasted": round(state.wasted, 6),
         "repeated": state.repeated,
+        "hosts": sorted({"", *(state.workers[worker].host for worker, _, _ in places.values())}),
     }
+    numbers = {host: number for number, host in enumerate(head["hosts"])}
     missing = {t: _without_record(state, t) for t in range(state.count) if t not in places}
     size = sum(end - start for _, start, end in places.values()) + sum(map(len, missing.values()))
     # The header's own length depends on the number it holds; a fixed width for it settles that.
     length = len(json.dumps({**head, "index": 0})) - 1 + 20 + 1
     line = json.dumps(head)[:-1] + f', "index": {length + size:>20}}}\n'
     temporary = array / ".results.tmp"
-    index = bytearray()
+    index, ran_on = bytearray(), bytearray()
     offset = len(line)
     with open(temporary, "wb", buffering=_BUFFER) as stream:
         stream.write(line.encode())
@@ -149,14 +155,17 @@ def write_results(array: Path, state: ArrayState, status: bytearray) -> None:
             index += _OFFSET.pack(offset)
             if task in places:
                 worker, start, end = places[task]
+                host = state.workers[worker].host
                 stream.write(files[worker][start:end])
                 offset += end - start
             else:
+                host = ""
                 stream.write(missing[task])
                 offset += len(missing[task])
+            ran_on += _HOST.pack(numbers[host])
         if offset != length + size:
             raise AssertionError("the results header does not match what was written")
-        stream.write(index)
+        stream.write(index + ran_on)
         stream.flush()
         os.fsync(stream.fileno())
     os.rename(temporary, array / "results")

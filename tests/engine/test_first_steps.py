@@ -1,5 +1,8 @@
 """The main road: a workflow of three steps from the first submission to its end."""
 
+import json
+import socket
+
 from campaign_harness import MakeCampaign
 
 FLOW = """
@@ -43,3 +46,15 @@ def test_a_finished_array_leaves_few_files(make_campaign: MakeCampaign) -> None:
     campaign.finish()
     for array in (campaign.database / "arrays").iterdir():
         assert sum(1 for path in array.rglob("*") if not path.is_dir()) <= 8
+
+
+def test_where_a_task_ran_is_known_when_its_array_is_done_and_where_its_result_was_taken_over(
+    make_campaign: MakeCampaign,
+) -> None:
+    campaign = make_campaign("def same(x):\n    return x\ndef flow(run, n: int = 2):\n    run.map(same, range(n))\n")
+    for n in (2, 3):
+        campaign.write("hpcflow.yaml", f"workflow: flow.py:flow\nparameters: {{n: {n}}}\n")
+        campaign.good("submit")
+        campaign.finish()
+        (attempt,) = json.loads(campaign.good("explain", "--json", "same/1"))["attempts"]
+        assert attempt["host"] == socket.gethostname()
