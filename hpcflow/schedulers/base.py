@@ -70,6 +70,9 @@ class Ending:
     """Start and end in seconds since the epoch, where known."""
     job: str = ""
     """Id of the whole job, where that was asked for."""
+    lives: tuple[Ending, ...] = ()
+    """All lives in order, this one included, of an element that was put back into the queue; one that goes on has the
+    cause UNKNOWN and no end."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,8 @@ class Scheduler(Protocol):
         """Return what accounting knows of these elements, asked about all of them at once.
 
         What it does not know is absent from the answer, and no accounting at all is an empty
-        answer. An element without an id stands for a submission that was not answered: where
+        answer. Of several lives of an element the answer is the last that ended, with the others in ``lives``
+        where they are known. An element without an id stands for a submission that was not answered: where
         accounting can be asked for names, the answer has ``(name, None)`` with the id, whether or
         not it has ended.
         """

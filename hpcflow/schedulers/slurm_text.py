@@ -5,6 +5,7 @@ Measured on Slurm 22.05.8 unless a comment says otherwise; error texts from Slur
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import math
 import re
@@ -105,13 +106,14 @@ def output_path(path: str) -> str:
 def job_id(stdout: str, clusters: Sequence[str]) -> str | None:
     """Return the id that sbatch printed, ``ID`` or with several clusters ``ID;CLUSTER``, or None.
 
-    A site may print banners around it. The id is the last line that looks like one.
+    A site may print banners around it. Where several lines look like an id, none is certain.
     """
-    for line in reversed(stdout.splitlines()):
-        if match := _JOB_ID.fullmatch(line.strip()):
-            cluster = match[2] or (clusters[0] if len(clusters) == 1 else "")
-            return f"{match[1]};{cluster}" if clusters and cluster else match[1]
-    return None
+    matches = [match for line in stdout.splitlines() if (match := _JOB_ID.fullmatch(line.strip()))]
+    if len({match[0] for match in matches}) != 1:
+        return None
+    number, named = matches[0].groups()
+    cluster = named or (clusters[0] if len(clusters) == 1 else "")
+    return f"{number};{cluster}" if clusters and cluster else str(number)
 
 
 def submit_error(text: str) -> str:
@@ -210,12 +212,13 @@ def accounting(
 
     Rows whose name is another are of other jobs: a killed controller hands out the ids of jobs
     that it lost again. Rows that show a whole array without an index are placeholders, right
-    for no element. The last life of a requeued element counts.
+    for no element. Of a requeued element the last life that ended is the answer, and has the others with it.
     """
     asked = list(elements)
     wanted = {(e.job, e.index): e for e in asked}
     nameless = {e.name for e in asked if not e.job}
     found: dict[tuple[str, int | None], Ending] = {}
+    lives: dict[tuple[str, int | None], list[Ending]] = {}
     for line in stdout.splitlines():
         fields = dict(zip(ACCOUNTING_FIELDS, line.split("|", len(ACCOUNTING_FIELDS) - 1), strict=False))
         number = _ACCOUNT_ID.fullmatch(fields["JobID"])
@@ -225,16 +228,17 @@ def accounting(
         if fields["JobName"] in nameless:
             job = f"{number[1]};{fields['Cluster']}" if clusters else number[1]
             found.setdefault((fields["JobName"], None), Ending(cause or Cause.UNKNOWN, fields["State"], job=job))
-        if cause is None:
-            continue  # it lives, or its end is not known yet
-        ending = _ending(fields, cause)
+        ending = _ending(fields, cause or Cause.UNKNOWN)
         for index in [None] if number[2] is None else indices.expand(number[2]):
             for job in (number[1], f"{number[1]};{fields['Cluster']}"):
                 element = wanted.get((job, index))
-                before = found.get((job, index))
-                later = before is None or (before.end or 0) <= (ending.end or 0)
-                if element is not None and element.name == fields["JobName"] and later:
-                    found[job, index] = ending
+                if element is not None and element.name == fields["JobName"]:
+                    lives.setdefault((job, index), []).append(ending)
+    for key, known in lives.items():
+        ended = sorted((life for life in known if life.cause is not Cause.UNKNOWN), key=lambda life: life.end or 0)
+        if ended:  # else it lives, or its end is not known yet
+            begun = sorted((life for life in known if life.start is not None), key=lambda life: life.start or 0)
+            found[key] = dataclasses.replace(ended[-1], lives=tuple(begun) if len(begun) > 1 else ())
     return found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpcflow.database.database import Database
-from hpcflow.database.state import JobState, State
+from hpcflow.database.state import State
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.excluded import LONGEST, MOST, exclude_node, excluded_nodes, include_all
 from hpcflow.schedulers.base import Cause, Ending
@@ -25,9 +25,7 @@ class Clock(Engine):
 
     def fails(self, nodes: str) -> None:
         """An element ends because of its node."""
-        self.endings["hf001a", 0] = Ending(Cause.NODE, "NODE_FAIL", nodes=nodes)
-        job = JobState(1, 1, "hf001a", 1, "r", {}, "default", "cluster", intended=0.0, walltime=600.0)
-        exclude_node(self, job, 0)
+        exclude_node(self, "cluster", Ending(Cause.NODE, "NODE_FAIL", nodes=nodes))
 
 
 @pytest.fixture

@@ -69,6 +69,8 @@ def test_the_script_comes_last_and_the_log_is_appended_to() -> None:
         ("123\n", ("lumi",), "123;lumi"),
         ("123;lumi\n", (), "123"),
         ("Welcome!\n42 jobs today\n123\nBye\n", (), "123"),
+        ("123\n42\n", (), None),  # one is the id and one is not
+        ("123\n123\n", (), "123"),
         ("", (), None),
         ("Submitted batch job 123\n", (), None),
         ("12 3\n", (), None),
@@ -281,6 +283,15 @@ def test_the_last_life_counts() -> None:
         "7|test|REQUEUED|0:0|n3|21|25|hf001abc\n"
     )
     assert slurm_text.accounting(lives, [element("7", None, "hf001abc")])["7", None].cause is Cause.WALLTIME
+
+
+def test_a_life_that_goes_on_is_told_with_those_that_ended() -> None:
+    ending = slurm_text.accounting(SACCT, MIX)["1", 6]
+    assert [(life.cause, life.start, life.end) for life in ending.lives] == [
+        (Cause.NODE, 1795170476.0, 1795170478.0),
+        (Cause.UNKNOWN, 1795170484.0, None),
+    ]
+    assert slurm_text.accounting(SACCT, MIX)["1", 5].lives == ()
 
 
 def test_the_configuration_limits_arrays() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 
 import pytest
@@ -194,16 +196,30 @@ def test_our_own_cancel_is_no_surprise_afterwards(slurm_campaign: SlurmCampaign)
     assert charges(campaign) == []
 
 
-@pytest.mark.slow  # the second life starts when the credential of the first has expired
-def test_a_requeued_element_comes_back_under_the_same_id(slurm_campaign: SlurmCampaign, cluster: Cluster) -> None:
-    campaign = four(slurm_campaign, work=", options: {requeue: ''}")
-    life = campaign.lives()[0]
-    cluster.run("scontrol", "requeue", life.element)
-    campaign.finish_saying()
-    assert campaign.results() == [0, 1, 4, 9]
+@pytest.mark.slow  # the second lives start when the credentials of the first have expired
+def test_elements_that_are_put_back_into_the_queue_say_why_they_ended_before(
+    slurm_campaign: SlurmCampaign, cluster: Cluster
+) -> None:
+    if not cluster.accounting:
+        pytest.skip("only accounting knows the earlier lives of an element")
+    # Each has a node of its own: of three of them, one is requeued, one preempted, and one loses its node.
+    campaign = four(slurm_campaign, seconds=3.0, work=", cores: 4, options: {requeue: ''}")
+    (job,) = campaign.submitted().values()
+    nodes = {index: node_of(cluster, f"{job}_{index}") for index in range(3)}
+    lost = next(hello for hello in campaign.hellos() if hello["element"] == 2)
+    cluster.run("sbatch", "-phigh", f"-w{nodes[1]}", "-c4", "--mem=10", "-o/dev/null", "--wrap=sleep 1")
+    cluster.signal("KILL", nodes[2])  # the daemon would end its worker in good order
+    cluster.run("scontrol", "update", f"nodename={nodes[2]}", "state=down", "reason=test")
+    os.kill(lost["pid"], signal.SIGKILL)
+    cluster.run("scontrol", "requeue", f"{job}_0")
+    said = campaign.finish_saying()
+    causes = {e["worker"].split("-")[0][-1]: e["cause"] for e in campaign.journal() if e["kind"] == "close"}
+    assert causes == {"0": "preempted", "1": "preempted", "2": "node"}, said
+    assert f"ended: node (NODE_FAIL, on {nodes[2]})" in said
+    assert f"node {nodes[2]} failed" in said
     assert charges(campaign) == []
-    again = [entry for entry in campaign.lives() if entry.task == life.task]
-    assert len(again) == 2
+    assert campaign.results() == [0, 1, 4, 9]
+    assert sorted(campaign.ran().values()) == [1, 2, 2, 2]
 
 
 def test_preempted_workers_are_named_and_replaced(slurm_campaign: SlurmCampaign, cluster: Cluster) -> None:
