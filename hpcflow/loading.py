@@ -127,8 +127,7 @@ def _import(name: str, campaign: Path) -> ModuleType:
         if not place and isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             known = [path.stem for path in campaign.glob("*.py")]
             raise UserError(
-                f"there is no module {error.name!r}.{nearest(name, known)} "
-                "Expected file.py:function or module:function"
+                f"there is no module {error.name!r}.{nearest(name, known)} Expected file.py:function or module:function"
             ) from None
         if not place:
             raise UserError(f"importing {name} failed: {said_by(error)}") from None

@@ -16,7 +16,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     Raises
     ------
     UserError
-        If the file is missing, a line is no JSON object, or a CSV row has another number of fields than the header.
+        If the file is missing, a line is no JSON object, a CSV row has another number of fields than the header, or a
+        column is named twice.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -49,6 +50,9 @@ def _csv(path: Path, text: str, delimiter: str) -> list[dict[str, Any]]:
     header = next(lines, None)
     if not header:
         raise UserError(f"{path}: is empty; the first line must name the columns")
+    for name in header:
+        if header.count(name) > 1:
+            raise UserError(f"{path}, line 1: names the column {name!r} twice; a row could keep only one of its values")
     rows = []
     for row in lines:
         if not row:

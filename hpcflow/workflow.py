@@ -138,6 +138,8 @@ class Run:
                 f"{key}: the inputs are one {type(inputs).__name__}; expected a list, hf.frames(...), hf.files(...), "
                 "hf.rows(...), or .frames(), .results(), .files(name) of another step"
             )
+        if min_success is not None and not 0 <= min_success <= 1:
+            raise UserError(f"{key}: min_success={min_success!r}; expected a fraction of the tasks, from 0 to 1")
         if callable(function):
             check_call(key, function, 1, {**(parameters or {}), **more})
         if not isinstance(inputs, (Frames, Files, Sequence)):

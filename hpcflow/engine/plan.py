@@ -104,7 +104,7 @@ class PlanSession(ReplaySession):
         task_class = site.task_class(spec.task_class)
         validate(site, spec.task_class)
         local = site.scheduler.kind == "local"
-        requests = grouped(spec)
+        requests = grouped(spec, site)
         digests = _digests(spec)
         taken = len(find_finished(engine, spec.what, list(identities(spec.what, digests))))
         if spec.check is not None:

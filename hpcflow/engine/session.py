@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpcflow.database.arrays import ArraySpec, Earlier, create_array
 from hpcflow.database.files import digest_file, file_stamp, write_whole
@@ -26,6 +26,9 @@ from hpcflow.engine.width import unclaimed
 from hpcflow.errors import UserError
 from hpcflow.session import NotReady
 from hpcflow.structures.joined import joined_file, write_by_content
+
+if TYPE_CHECKING:
+    from hpcflow.sites.schema import Site
 
 CALL_WALLTIME = 1800.0
 """Bound of ``run.call`` in seconds: the tick holds the lock meanwhile, so this is for light work only."""
@@ -104,7 +107,7 @@ class ReplaySession:
             spec.policy = {"retries": dict(task_class.retries), "ladder": list(task_class.ladder)}
         if spec.check is not None:
             spec.check()
-        requests = grouped(spec)
+        requests = grouped(spec, engine.site(campaign.site))
         engine.verify()
         database = engine.database
         spec.code = build(engine.campaign, database.directory / "code", sources)
@@ -327,16 +330,18 @@ def find_array(engine: Engine, key: str) -> ArrayState | None:
 _REQUESTS = ("cores", "gpus", "memory", "walltime")
 
 
-def grouped(spec: ArraySpec) -> list[tuple[dict[str, Any], list[list[int]]]]:
+def grouped(spec: ArraySpec, site: Site) -> list[tuple[dict[str, Any], list[list[int]]]]:
     """Tasks with resources of their own, by what they need.
 
     Raises
     ------
     UserError
-        If ``resources`` says something else than numbers of what can be asked for.
+        If ``resources`` says something else than numbers of what can be asked for, or more than the site has.
     """
     if spec.requests is None:
         return []
+    from hpcflow.sites.rules import validate
+
     groups: dict[str, tuple[dict[str, Any], list[int]]] = {}
     for task, wishes in enumerate(spec.requests()):
         request: dict[str, Any] = {}
@@ -353,4 +358,9 @@ def grouped(spec: ArraySpec) -> list[tuple[dict[str, Any], list[list[int]]]]:
             request[name] = number if name == "walltime" else int(number)
         if request:
             groups.setdefault(json.dumps(request, sort_keys=True), (request, []))[1].append(task)
+    for request, tasks in groups.values():
+        try:
+            validate(site, spec.task_class, request)
+        except UserError as error:
+            raise UserError(f"{spec.key}: resources() returned {request} for task {tasks[0]}:\n{error}") from None
     return [(request, ranges(tasks)) for request, tasks in groups.values()]

@@ -132,6 +132,9 @@ def _room(site: Site, task_class: TaskClass, queue: Queue, shape: Shape) -> Iter
         here = len(os.sched_getaffinity(0))
         if shape.cores > here:
             yield "cores", f"{shape.cores} cores are more than this machine has: {here}."
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+        if shape.memory is not None and shape.memory > memory:
+            yield "memory", f"{shape.memory} MiB of memory are more than this machine has: {memory}."
     if node is None or shape.slots is None:
         return
     slots = f" in {shape.slots} slots" if shape.slots > 1 else ""

@@ -50,6 +50,12 @@ def map_workflow(
     """
     if (command is None) == (function is None):
         raise UserError("workflow map: give either a command or a function")
+    if command is not None and arguments:
+        key = next(iter(arguments))
+        raise UserError(
+            f"workflow map: arguments are those of a function, and a command does not get them ({key!r}). It gets the "
+            "fields of the rows that it names; write what is the same for all into the command itself"
+        )
     given = [n for n, v in (("rows", rows), ("files", files), ("frames", frames), ("items", items)) if v is not None]
     if len(given) != 1:
         got = " and ".join(given) or "none of them"

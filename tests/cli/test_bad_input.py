@@ -71,6 +71,10 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
                                                 ["none*.xyz"]),
     "map without a command": ("workflow: map\nparameters: {items: [1]}\n", ["command", "function"]),
     "map of nothing": ("workflow: map\nparameters: {command: 'true'}\n", ["rows", "items"]),
+    "map of a command with arguments": (
+        "workflow: map\nparameters: {command: 'true', items: [1], arguments: {depth: 2}}\n", ["arguments", "'depth'"]),
+    "map of a table with a column twice": ("workflow: map\nparameters: {command: 'echo {a}', rows: twice.csv}\n",
+                                           ["twice.csv, line 1", "column 'a'", "twice"]),
     "map of two inputs": ("workflow: map\nparameters: {command: 'true', rows: a.csv, items: [1]}\n",
                           ["rows", "items"]),
     "map of a missing table": ("workflow: map\nparameters: {command: 'true', rows: a.csv}\n", ["a.csv"]),
@@ -102,6 +106,7 @@ def test_a_mistake_in_the_configuration_is_said_before_anything_is_made(
     yaml, words = MISTAKES[mistake]
     campaign = make_campaign(FLOW, yaml)
     campaign.write("rows.csv", "name,value\na,1\n")
+    campaign.write("twice.csv", "a,b,a\n1,2,3\n")
     campaign.write("subdirectory/file", "")
     for arguments in (("submit", "--dry-run"), ("submit",), ("run",)):
         message = campaign.refused(*arguments)
@@ -136,7 +141,13 @@ FLOWS: dict[str, tuple[str, list[str]]] = {
                        ["rows.txt", "'rows.csv'"]),
     "resources of an unknown kind": (RESOURCES % "{'nodes': 2}", ["nodes", "cores"]),
     "resources that are no numbers": (RESOURCES % "{'memory': '4GB'}", ["memory", "4GB"]),
+    "resources with more cores than there are": (
+        RESOURCES % "{'cores': 5000}", ["f: resources() returned {'cores': 5000} for task 0", "5000 cores are more"]),
+    "resources with more memory than there is": (
+        RESOURCES % "{'memory': 10**9}", ["{'memory': 1000000000} for task 0", "MiB of memory are more than"]),
     "resources that fail": (RESOURCES % "x['n']", ["flow.py, line 3", "TypeError"]),
+    "a fraction of successes above one": (
+        "def f(x): return x\ndef flow(run):\n    run.map(f, [1], min_success=1.5)\n", ["f: min_success=1.5", "0 to 1"]),
     "an empty command": ("def flow(run):\n    run.map('  ', [{}])\n", ["command"]),
 }  # fmt: skip
 
