@@ -2,6 +2,7 @@
 
 At most one link waits. A link submits its successor before anything else, so that only a kill within its
 first moments can break the chain; the next tick of anybody, also that of the last worker of an array, mends it.
+A link whose successor is refused stays, and tries again as long as its own time lasts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 from hpcflow.database.files import write_whole
 from hpcflow.database.state import JobState
 from hpcflow.engine.engine import Engine
+from hpcflow.engine.limits import LINKS, site_limits
 from hpcflow.engine.observe import may_turn_up, whole_job
 from hpcflow.engine.script import link_command
 from hpcflow.engine.submit import cancel_jobs, new_token
@@ -40,6 +42,13 @@ def start_chain(engine: Engine, interval: float) -> None:
         raise UserError(
             f"site {site.name}: jobs may not submit jobs there (scheduler.submit_from_nodes is not true), so a "
             "campaign cannot drive itself. Use: hpcflow cron --install"
+        )
+    most = site_limits(engine, site.name).submit
+    if most is not None and most <= LINKS:
+        raise UserError(
+            f"site {site.name}: no more than {most} jobs may be in the queue (limits.submit), and a campaign that "
+            f"drives itself needs {LINKS + 1}: a link at work, the one that waits, and a worker. "
+            "Use: hpcflow cron --install"
         )
     engine.record("chain", interval=interval)
 
@@ -125,9 +134,19 @@ def keep_chain(engine: Engine) -> None:
     except SchedulerError as error:
         if error.kind != "unclear":
             engine.record("refused", job=number, message=str(error), refusal=error.kind)
-        engine.say(f"the next link of the chain could not be submitted ({error}); the next tick tries again")
+        engine.say_while(
+            f"no link of the chain waits: it could not be submitted ({error}). The one at work, if there is one, "
+            "tries again; so does: hpcflow resume"
+        )
         return
     engine.record("submitted", job=number, id=identity, adopted=False)
+
+
+def lacks_link(engine: Engine) -> bool:
+    """Whether the chain should have a link that waits, and has none."""
+    campaign = engine.state.campaign
+    over = not campaign.chain or campaign.cancelled or campaign.finished or _waits_for_a_person(engine)
+    return not over and not links(engine)
 
 
 def _waits_for_a_person(engine: Engine) -> bool:

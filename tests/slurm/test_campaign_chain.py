@@ -73,6 +73,23 @@ def test_two_iterations_with_nobody(campaign: SlurmCampaign) -> None:
     assert watch.most <= 6
 
 
+@pytest.mark.slow  # a link that waits for its time, and tries again
+def test_a_chain_survives_a_time_in_which_nothing_is_taken(campaign: SlurmCampaign) -> None:
+    refusal = "sbatch: error: Batch job submission failed: Required partition not available (inactive or drain)"
+    campaign.stand_in("sbatch", f'if [ -e "$HERE/closed" ]; then echo "{refusal}" >&2; exit 1; fi', 'exec "$REAL" "$@"')
+    campaign.good("submit", "--chain", INTERVAL)
+    (campaign.home / "closed").touch()
+    wait_for(lambda: "no link of the chain waits" in campaign.good("status"), 60)
+    (campaign.home / "closed").unlink()
+    wait_until_done(campaign)
+    all_done_once(campaign)
+
+
+def test_a_chain_for_which_there_is_no_room_is_refused(campaign: SlurmCampaign) -> None:
+    campaign.site(limits="submit: 2")
+    assert "needs 3: a link at work" in campaign.refused("submit", "--chain", INTERVAL)
+
+
 TOGETHER = """
 import time
 import flow as tasks
@@ -198,8 +215,7 @@ def test_a_campaign_that_waits_for_a_person_is_not_looked_at_for_ever(
     campaign.site(work=", environment: {lines: ['false']}")
     campaign.good("submit", "--chain", "600")
     assert campaign.run_to_end().returncode == 4
-    campaign.poll()
-    wait_for(lambda: not campaign.queue(), 30)
+    wait_for(lambda: campaign.poll() and not campaign.queue(), 30)  # a job of the last moment may still be there
     campaign.site()
     campaign.good("resume")
     assert any(name.startswith("hf000") for name in cluster.run("squeue", "-ho%j").split())
