@@ -6,6 +6,8 @@ limit and a submission meets one, the number of elements that were there is take
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hpcflow.database.state import Allowance, ArrayState, JobState
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.observe import count_queue, may_turn_up
@@ -15,6 +17,9 @@ UNLIMITED = 1 << 30
 
 VALID = 3600.0
 """Seconds for which an answer of the cluster counts."""
+
+PARTLY_VALID = 300.0
+"""The same for an answer of which a part was missing."""
 
 FULL = 600.0
 """Seconds after which a limit that was met, and that nobody knows, is tried again."""
@@ -40,21 +45,24 @@ def site_limits(engine: Engine, name: str) -> Limits:
 
 
 def _asked(engine: Engine, name: str) -> Limits:
-    """What the cluster says; nothing if it does not answer."""
+    """What the cluster says, or said last if it does not answer."""
     known = engine.state.campaign.allowances.get(name)
     old = known is None or not 0 <= engine.now() - known.asked < VALID
     if old and name not in engine.silent:
         try:
             found = engine.scheduler(name).limits()
         except SchedulerError as error:
+            found = Limits()
             if error.transient:
                 engine.silent.add(name)  # a client may wait for minutes: not asked again in this tick, for anything
                 engine.say_while(f"{name}: the scheduler did not answer ({error}); nothing is submitted now")
-                return Limits()
-            found = Limits()
-        known = Allowance(engine.now(), found.submit, found.running, found.array)
-        engine.state.campaign.allowances[name] = known
-        engine.changed = True
+        if name not in engine.silent:
+            if not found.whole and known is not None:  # what was known for sure holds until something else is
+                found = replace(found, submit=known.submit, running=known.running)
+            asked = engine.now() - (0.0 if found.whole else VALID - PARTLY_VALID)
+            known = Allowance(asked, found.submit, found.running, found.array)
+            engine.state.campaign.allowances[name] = known
+            engine.changed = True
     return Limits() if known is None else Limits(known.submit, known.running, known.array)
 
 

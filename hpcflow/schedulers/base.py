@@ -84,6 +84,8 @@ class Limits:
     running: int | None = None
     array: int | None = None
     """Elements in one job array."""
+    whole: bool = True
+    """Whether all could be asked that is; if not, limits that are not known may come to light soon."""
 
 
 @dataclass(frozen=True)

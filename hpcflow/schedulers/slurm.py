@@ -6,6 +6,7 @@ import os
 import pwd
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from . import commands, indices, slurm_text
 from .base import Element, Ending, Limits, SchedulerError, Submission
@@ -118,16 +119,24 @@ class Slurm(Clients):
         reply = self._run(["scontrol", *self._of_cluster(), "show", "config"])
         if reply.exit_code != 0:
             raise commands.failure("transient", reply)
-        array = understood(reply, slurm_text.configured_limits).array
+        configured = understood(reply, slurm_text.configured_limits)
+        if not slurm_text.has_accounting(reply.stdout):
+            return configured  # sbatch will say when there is no room
         user = pwd.getpwuid(os.getuid()).pw_name
         fields = "format=Account,Partition,MaxJobs,MaxSubmitJobs,DefaultQOS"
         try:
-            associations = self._run(["sacctmgr", "-nP", "show", "assoc", f"user={user}", fields])
-            qualities = self._run(["sacctmgr", "-nP", "show", "qos", "format=Name,MaxJobsPU,MaxSubmitPU"])
-        except SchedulerError:
-            return Limits(array=array)  # no sacctmgr here: sbatch will say when there is no room
-        known = slurm_text.user_limits(associations.stdout, qualities.stdout, self.account)
-        return Limits(submit=known.submit, running=known.running, array=array)
+            associations = self._sacctmgr("assoc", f"user={user}", fields)
+            qualities = self._sacctmgr("qos", "format=Name,MaxJobsPU,MaxSubmitPU")
+        except SchedulerError as error:
+            return replace(configured, whole=not error.transient)
+        known = slurm_text.user_limits(associations, qualities, self.account)
+        return replace(configured, submit=known.submit, running=known.running)
+
+    def _sacctmgr(self, *question: str) -> str:
+        reply = self._run(["sacctmgr", "-nP", "show", *question])
+        if reply.exit_code != 0 or "error:" in reply.stderr:
+            raise commands.failure("transient", reply)
+        return reply.stdout
 
     def _of_cluster(self) -> list[str]:
         return [f"--clusters={self.clusters[0]}"] if self.clusters else []

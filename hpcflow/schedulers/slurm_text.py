@@ -277,6 +277,11 @@ def listed_endings(elements: Iterable[Element], listed: Iterable[Element]) -> di
     }
 
 
+def has_accounting(config: str) -> bool:
+    """Whether ``scontrol show config`` names accounting that can be asked for limits."""
+    return re.search(r"^AccountingStorageType\s*= \S*slurmdbd", config, re.MULTILINE) is not None
+
+
 def configured_limits(config: str) -> Limits:
     """Return the limits in ``scontrol show config``."""
     found = dict(re.findall(r"^(\w+)\s*= (.*?)\s*$", config, re.MULTILINE))

@@ -212,7 +212,14 @@ def test_an_sbatch_that_was_killed_is_unclear(slurm: Slurm, programs: Programs, 
 
 
 def test_limits_without_accounting_are_those_of_the_configuration(slurm: Slurm, programs: Programs) -> None:
-    programs.says("scontrol", (DATA / "config.txt").read_text())
-    programs.says("sacctmgr", "", "You are not running a supported accounting_storage plugin\n", 1)
+    programs.says("scontrol", (DATA / "config.txt").read_text().replace("slurmdbd", "none"))
+    programs.add("sacctmgr", "exit 9")  # is not asked
     found = slurm.limits()
-    assert (found.submit, found.running, found.array) == (None, None, 1001)
+    assert (found.submit, found.running, found.array, found.whole) == (None, None, 1001, True)
+
+
+def test_accounting_that_does_not_answer_says_nothing_about_limits(slurm: Slurm, programs: Programs) -> None:
+    programs.says("scontrol", (DATA / "config.txt").read_text())
+    programs.says("sacctmgr", "", "sacctmgr: error: Problem talking to the database: Connection refused\n", 1)
+    found = slurm.limits()
+    assert (found.submit, found.running, found.array, found.whole) == (None, None, 1001, False)
