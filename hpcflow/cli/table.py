@@ -45,17 +45,30 @@ def show(summary: dict[str, Any]) -> None:
                 why = f": {job['reason']}" if job["reason"] else ""
                 click.echo(f"job {job['id'] or job['name']} for {array['name']}: {job['state']}{why}")
         if array["ended_by"]:
-            causes = ", ".join(f"{count} {cause}" for cause, count in array["ended_by"].items())
-            click.echo(f"workers of {array['name']} that did not leave by themselves: {causes}")
+            click.echo(f"workers of {array['name']} that ended early: {_counts(array['ended_by'])}")
+        if array["failures"]:
+            click.echo(f"attempts of {array['name']} that failed: {_counts(array['failures'])}")
+        if array["never_started"] and array["state"] != "done":
+            click.echo(_never_started(array["name"], array["never_started"]))
         if array["hold"]:
             click.echo(f"{array['name']} is held: {array['hold']}")
-    if summary["unknown_states"]:
+    if summary["unknown_states"] and summary["state"] != "done":
         words = ", ".join(f"{name} ({count})" for name, count in summary["unknown_states"].items())
         click.echo(f"scheduler states that this version does not know: {words}")
     for condition in summary["conditions"]:
         click.echo(condition)
     for message in summary["attention"].values():
         click.echo(f"\nNeeds attention: {message}")
+
+
+def _counts(numbers: dict[str, int]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in numbers.items())
+
+
+def _never_started(name: str, dead: dict[str, Any]) -> str:
+    elements = f"{dead['elements']} elements" if dead["elements"] > 1 else "an element"
+    text = f"{name}: {elements} ended before any worker could start, the last of job {dead['job']}: {dead['why']}"
+    return f"{text}\n  {dead['said']}" if dead["said"] else text
 
 
 def _workers(array: dict[str, Any]) -> str:

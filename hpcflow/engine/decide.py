@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from hpcflow.database.chunks import (
@@ -32,7 +30,16 @@ from hpcflow.database.state import (
     members,
     ranges,
 )
-from hpcflow.engine.endings import ending_of, hold_cancelled, needs_explanation, why_gone
+from hpcflow.engine.endings import (
+    NEVER_STARTED,
+    ending_of,
+    hold_cancelled,
+    job_log,
+    needs_explanation,
+    note_never_started,
+    sum_up,
+    why_gone,
+)
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.escalation import more_memory, more_walltime, next_request
 from hpcflow.engine.excluded import exclude_node
@@ -324,6 +331,11 @@ def decide_jobs(engine: Engine, only: ArrayState | None = None) -> None:
         # of the tasks.
         tries = any(worker.charged for worker in mine) and not any(worker.broken for worker in mine)
         barren = 0 if progress else array.barren if surplus or tries else array.barren + 1
+        if not surplus:
+            known = {*job.ends, *job.dismissed, *(worker.element for worker in mine)}
+            if unknown := [index for index in range(job.width) if index not in known]:
+                ends = {index: engine.shown.get((job.token, index), "nobody knows why") for index in unknown}
+                note_never_started(engine, array, job, ends)
         engine.record("ended", job=job.number, cause=cause, barren=barren)
         if array.barren >= MOST_BARREN and not array.hold:
             # All of them: one that found nothing to do may have come after those that say what is wrong.
@@ -363,8 +375,7 @@ def _job_is_over(engine: Engine, job: JobState, mine: list[WorkerState], lost: C
 
 def _cause_of_job(job: JobState, mine: list[WorkerState], array: ArrayState) -> str:
     if not mine:
-        ends = ", ".join(sorted(set(job.ends.values())))
-        return "ended before any worker could start" + (f": {ends}" if ends else "")
+        return f"{NEVER_STARTED}: {sum_up(job.ends.values())}" if job.ends else NEVER_STARTED
     said = sorted({w.goodbye + (f": {w.message}" if w.message else "") for w in mine if w.goodbye})
     silent = sorted(
         {array.closed.get(name, "lost") for name, w in array.workers.items() if w in mine and not w.goodbye}
@@ -376,11 +387,6 @@ def _log_tail(engine: Engine, array: ArrayState, job: JobState) -> str:
     """The last lines that a job printed outside of tasks, and what they mean if its container did not start."""
     from hpcflow.sites.container_failures import explain_failure  # not needed by a light tick
 
-    logs = engine.path(array) / "work" / "log"
-    newest: Iterable[Path] = sorted(logs.glob(f"{job.token}*"), key=lambda p: p.stat().st_mtime)
-    for log in reversed(list(newest)):
-        text = log.read_bytes()[-2000:].decode("utf-8", "replace").strip()
-        if text:
-            lines = text.splitlines()
-            return "\n".join(["", *(f"  {line}" for line in lines[-5:]), *explain_failure(text).splitlines()])
+    if text := job_log(engine, array, job):
+        return "\n".join(["", *(f"  {line}" for line in text.splitlines()[-5:]), *explain_failure(text).splitlines()])
     return ""

@@ -5,14 +5,18 @@ It is asked once for everything of a site, and not again before the site's settl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from hpcflow.database.state import ArrayState, JobState, WorkerState
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.excluded import exclude_node
-from hpcflow.engine.observe import LOOKS, PATIENCE, came_back, element_is_gone, worker_is_gone
+from hpcflow.engine.observe import LOOKS, ON, PATIENCE, came_back, element_is_gone, worker_is_gone
 from hpcflow.engine.width import unclaimed
 from hpcflow.schedulers.base import Cause, Element, Ending, SchedulerError, State
+
+NEVER_STARTED = "ended before any worker could start"
+MOST_NODES = 4
+"""Names of nodes in one line."""
 
 
 def explain(engine: Engine) -> None:
@@ -86,7 +90,7 @@ def describe(ending: Ending) -> str:
     if ending.signal:
         text += f", signal {ending.signal}"
     if ending.nodes:
-        text += f", on {ending.nodes}"
+        text += f"{ON}{ending.nodes}"
     return text
 
 
@@ -117,16 +121,15 @@ def _silent(engine: Engine, array: ArrayState) -> Iterator[tuple[JobState, int]]
 
 
 def _never_started(engine: Engine, array: ArrayState) -> Iterator[tuple[JobState, int]]:
-    """Elements that are gone without ever bringing a worker, where others would be submitted in their place."""
+    """Elements that are gone without ever bringing a worker."""
     jobs = [j for j in engine.state.campaign.jobs.values() if j.array == array.number and j.id and not j.ended]
     if array.hold or not any(job.absent for job in jobs):
         return
     brought = {(worker.job, worker.element) for worker in array.workers.values()}
-    left = unclaimed(engine, array)
     for job in jobs:
         for index in job.absent:
             known = index in job.ends or index in job.dismissed or (job.token, index) in brought
-            if left.get(job.resources) and not known and element_is_gone(engine, job, index):
+            if not known and element_is_gone(engine, job, index):
                 yield job, index
 
 
@@ -177,19 +180,55 @@ def _element(job: JobState, index: int) -> Element:
 
 
 def _note_never_started(engine: Engine, array: ArrayState) -> None:
-    found: dict[int, dict[str, str]] = {}
-    jobs: dict[int, JobState] = {}
+    found: dict[int, dict[int, str]] = {}
     cancelled = set()
     for job, index in _never_started(engine, array):
         ending = engine.endings.get((job.token, index))
         if ending is not None:
-            jobs[job.number] = job
-            found.setdefault(job.number, {})[str(index)] = describe(ending)
+            found.setdefault(job.number, {})[index] = describe(ending)
             if ending.cause is Cause.NODE:
                 exclude_node(engine, job.site, ending)
             if ending.cause is Cause.CANCELLED:
                 cancelled.add(job.number)
+    jobs = engine.state.campaign.jobs
     for number, ends in found.items():
-        engine.record("never_started", job=number, ends=ends)
+        note_never_started(engine, array, jobs[number], ends)
+    left = unclaimed(engine, array) if cancelled else {}
     for number in sorted(cancelled):
-        hold_cancelled(engine, array, jobs[number])
+        if left.get(jobs[number].resources):  # others would be submitted in their place
+            hold_cancelled(engine, array, jobs[number])
+
+
+def note_never_started(engine: Engine, array: ArrayState, job: JobState, ends: dict[int, str]) -> None:
+    """Write down and say how elements ended before a worker could start, and the last line that their job printed."""
+    engine.record("never_started", job=job.number, ends={str(index): why for index, why in ends.items()})
+    elements = f"{len(ends)} elements" if len(ends) > 1 else "an element"
+    said = job_log(engine, array, job).splitlines()[-1:]
+    engine.say(
+        "\n  ".join([f"{array.key}: {elements} of job {job.id} {NEVER_STARTED}: {sum_up(ends.values())}", *said])
+    )
+
+
+def sum_up(ends: Iterable[str]) -> str:
+    """Descriptions of endings, those that differ in their nodes alone together."""
+    nodes: dict[str, set[str]] = {}
+    for end in ends:
+        words, _, node = end.partition(ON)
+        nodes.setdefault(words, set()).update([node] if node else [])
+    return "; ".join(words + _places(sorted(places)) for words, places in sorted(nodes.items()))
+
+
+def _places(nodes: list[str]) -> str:
+    if not nodes:
+        return ""
+    more = f" and {len(nodes) - MOST_NODES} more" if len(nodes) > MOST_NODES else ""
+    return f"{ON}{', '.join(nodes[:MOST_NODES])}{more}"
+
+
+def job_log(engine: Engine, array: ArrayState, job: JobState) -> str:
+    """The end of what a job printed outside of tasks."""
+    logs = (engine.path(array) / "work" / "log").glob(f"{job.token}*")
+    for log in sorted(logs, key=lambda path: path.stat().st_mtime, reverse=True):
+        if text := log.read_bytes()[-2000:].decode("utf-8", "replace").strip():
+            return text
+    return ""

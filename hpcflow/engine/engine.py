@@ -55,6 +55,8 @@ class Engine:
         """Jobs whose submission was not answered, and of which a listing in this tick knew nothing once more."""
         self.endings: dict[tuple[str, int], Ending] = {}
         """What was found out in this tick about elements (token of the job, index) that are gone."""
+        self.shown: dict[tuple[str, int], str] = {}
+        """What the listing of this tick says of elements that have ended."""
         self.unwritten: list[dict[str, Any]] = []
         """Lists of chunks that are in the journal and perhaps not on disk."""
         self._sites: dict[str, Site] = {}

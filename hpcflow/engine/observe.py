@@ -19,9 +19,11 @@ from hpcflow.schedulers.base import Element, SchedulerError, State
 PATIENCE = 3
 """Settle times after which it no longer matters why something that is gone left without a word."""
 
-
 LOOKS = 2
 """Good replies, a settle time apart, in which an unanswered submission is looked for before it is repeated."""
+
+ON = ", on "
+"""Between how an element ended and where."""
 
 
 def observe(engine: Engine, calls_only: bool = False) -> None:
@@ -119,6 +121,7 @@ def _observe_job(engine: Engine, job: JobState, found: list[Element], now: float
         else:
             job.elements[index] = seen.state.value
             if seen.state is State.ENDED:
+                engine.shown[job.token, index] = f"{seen.native}{ON if seen.nodes else ''}{seen.nodes}"
                 job.absent.setdefault(index, now)
             else:
                 job.absent.pop(index, None)

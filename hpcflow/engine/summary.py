@@ -7,7 +7,8 @@ import math
 from collections import Counter
 from typing import Any
 
-from hpcflow.database.state import ArrayState, CampaignState, WorkerState
+from hpcflow.database.state import ArrayState, CampaignState, JobState, WorkerState
+from hpcflow.engine.endings import job_log, sum_up
 from hpcflow.engine.engine import Engine
 
 EXIT_CODES = {"done": 0, "running": 3, "waiting": 3, "attention": 4}
@@ -71,6 +72,7 @@ def summarize(engine: Engine) -> dict[str, Any]:
 def _array(engine: Engine, array: ArrayState) -> dict[str, Any]:
     campaign = engine.state.campaign
     workers = running_workers(array)
+    jobs = [job for job in campaign.jobs.values() if job.array == array.number]
     return {
         "number": array.number,
         "name": array.key,
@@ -86,7 +88,9 @@ def _array(engine: Engine, array: ArrayState) -> dict[str, Any]:
         "in_flight": sum(1 for worker in workers for flight in worker.flight.values() if flight.tasks),
         "mean_seconds": round(array.seconds / array.succeeded, 9) if array.succeeded else None,
         "left_seconds": _left(array, workers),
-        "ended_by": dict(sorted(Counter(array.closed.values()).items())),
+        "ended_by": dict(sorted(_ends(array).items())),
+        "failures": dict(sorted(_failures(array).items())),
+        "never_started": _never_started(engine, array, jobs),
         "jobs": [
             {
                 "number": job.number,
@@ -98,9 +102,36 @@ def _array(engine: Engine, array: ArrayState) -> dict[str, Any]:
                 "cause": job.cause or job.error,
                 "reason": job.reason,
             }
-            for job in campaign.jobs.values()
-            if job.array == array.number
+            for job in jobs
         ],
+    }
+
+
+def _ends(array: ArrayState) -> Counter[str]:
+    """Workers that ended before there was no work left, by what ended them."""
+    said = (worker.goodbye for name, worker in array.workers.items() if name not in array.closed)
+    return Counter(array.closed.values()) + Counter(goodbye for goodbye in said if goodbye not in ("", "no work"))
+
+
+def _failures(array: ArrayState) -> Counter[str]:
+    """Attempts that count as one of the tries of their tasks, by reason."""
+    counts: Counter[str] = Counter()
+    for charges in array.charges.values():
+        counts.update(charges)
+    return +counts
+
+
+def _never_started(engine: Engine, array: ArrayState, jobs: list[JobState]) -> dict[str, Any] | None:
+    """Elements that ended before any worker could start, and how those of the last such job did."""
+    dead = [job for job in jobs if job.ends]
+    if not dead:
+        return None
+    said = job_log(engine, array, dead[-1]).splitlines()[-1:]
+    return {
+        "elements": sum(len(job.ends) for job in dead),
+        "job": dead[-1].id,
+        "why": sum_up(dead[-1].ends.values()),
+        "said": "".join(said),
     }
 
 

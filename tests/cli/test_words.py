@@ -107,8 +107,8 @@ def test_resume_and_submit_say_by_their_exit_code_that_a_person_is_needed(make_c
 def test_the_last_job_of_a_finished_array_is_no_news(capsys: pytest.CaptureFixture[str]) -> None:
     job = {"id": "vm:1", "name": "hf1", "workers": 2, "state": "running", "reason": ""}
     array = {"name": "label", "class": "reference", "succeeded": 3, "failed": 0, "unfinished": 0, "running_workers": 0,
-             "mean_seconds": 1.5, "left_seconds": None, "ended_by": {}, "hold": "", "state": "done",
-             "jobs": [job]}  # fmt: skip
+             "mean_seconds": 1.5, "left_seconds": None, "ended_by": {}, "failures": {}, "never_started": None,
+             "hold": "", "state": "done", "jobs": [job]}  # fmt: skip
     summary = {"campaign": "/c", "state": "done", "paused": False, "cancelled": False, "arrays": [array],
                "tasks": {"total": 3, "succeeded": 3, "failed": 0, "unfinished": 0},
                "unknown_states": {}, "attention": {}, "conditions": []}  # fmt: skip

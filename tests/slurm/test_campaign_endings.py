@@ -71,7 +71,9 @@ def four(campaign: SlurmCampaign, seconds: float = 2.0, count: int = 4, **site: 
 def test_at_the_walltime_tasks_stop_at_a_checkpoint_and_go_on_in_the_next_job(slurm_campaign: SlurmCampaign) -> None:
     campaign = slurm_campaign.prepare(STEPS, parameters="count: 2, steps: 20", limits="submit: 2", work=SHORT)
     campaign.good("submit")
-    said = campaign.finish_saying()
+    said = campaign.poll_until(lambda: len(campaign.intents()) == 2)
+    assert "workers of walk that ended early: 2 walltime" in campaign.good("status")
+    said += campaign.finish_saying()
     assert campaign.results() == [20, 20], said
     assert len(campaign.intents()) >= 2
     steps = Counter((campaign.directory / "steps").read_text().splitlines())
@@ -95,6 +97,8 @@ def test_a_task_that_needs_more_memory_gets_it(slurm_campaign: SlurmCampaign, cl
         pytest.skip("the kernel does not limit memory here")
     campaign = slurm_campaign.prepare(HUNGRY)
     campaign.good("submit")
+    campaign.poll_until(lambda: campaign.status()["arrays"][0]["failures"])
+    assert "attempts of eat that failed: 1 oom" in campaign.good("status")
     campaign.finish_saying()
     assert campaign.results() == [0, 1, 2, 3, 4, 5]
     memory = [line for line in (campaign.array("eat") / "jobs.txt").read_text().splitlines() if "BATCH --mem" in line]
@@ -151,7 +155,7 @@ def test_a_cancelled_element_holds_the_array_until_somebody_says_go_on(
     assert "cancelled (CANCELLED" in said.stdout
     status = campaign.hpcflow("status").stdout
     assert "was cancelled, and not by hpcflow" in status
-    assert "workers of work that did not leave by themselves: 1 cancelled" in status
+    assert "workers of work that ended early: 1 cancelled" in status
     wait_for(lambda: not campaign.queue())
     assert campaign.poll().returncode == 4
     assert len(campaign.intents()) == 1
@@ -258,6 +262,14 @@ def test_a_line_of_the_environment_that_fails_stops_the_array_with_the_line(slur
         parameters="count: 2", work=", environment: {lines: ['echo preparing', 'test -e /no/such/image.sif']}"
     )
     campaign.good("submit")
+    said = campaign.poll_until(lambda: campaign.status()["arrays"][0]["never_started"])
+    (job, *_) = campaign.submitted().values()
+    for text in (said, campaign.good("status")):
+        assert f"job {job}" in text
+        assert "2 elements" in text
+        assert "ended before any worker could start" in text
+        assert "FAILED" in text
+        assert "this line of the job failed with status 1: test -e /no/such/image.sif" in text
     done = campaign.run_to_end()
     assert done.returncode == 4
     assert "this line of the job failed with status 1: test -e /no/such/image.sif" in done.stdout
@@ -266,3 +278,19 @@ def test_a_line_of_the_environment_that_fails_stops_the_array_with_the_line(slur
     campaign.good("resume")
     campaign.finish_saying()
     assert campaign.results() == [0, 1]
+
+
+def test_elements_that_fail_on_one_node_are_told_although_others_do_all_the_work(slurm_campaign: SlurmCampaign) -> None:
+    # Each has a node of its own, and one of them lacks something.
+    campaign = slurm_campaign.prepare(
+        parameters="count: 8, seconds: 1", work=", cores: 4, environment: {lines: ['test $SLURMD_NODENAME != n2']}"
+    )
+    campaign.good("submit")
+    said = campaign.poll_until(lambda: campaign.status()["arrays"][0]["never_started"])
+    (job, *_) = campaign.submitted().values()
+    campaign.site(work=", cores: 4")
+    campaign.good("resume")
+    campaign.finish_saying()
+    assert f"work: an element of job {job} ended before any worker could start: FAILED" in said
+    assert "on n2\n  hpcflow: this line of the job failed with status 1: test $SLURMD_NODENAME != n2" in said
+    assert set(campaign.ran().values()) == {1}
