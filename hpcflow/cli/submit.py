@@ -203,6 +203,9 @@ def show_plan(plan: Plan, site: str, directory: Path | None, scripts: bool) -> N
         )
     if plan.arrays:
         click.echo("Steps that need results of these follow when they are there.")
+    if plan.renewed:
+        changed = ", ".join(plan.renewed)
+        click.echo(f"Changed after others had read the results: {changed}. What depends on that is computed anew.")
     if scripts:
         for planned in plan.arrays:
             if planned.script:

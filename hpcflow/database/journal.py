@@ -32,15 +32,15 @@ def encode_line(entry: dict[str, Any]) -> bytes:
     return b'%s%s%08x"}\n' % (body, _MARK, crc32(body))
 
 
-def decode_lines(data: bytes, name: str, first: int = 1) -> tuple[list[dict[str, Any]], int]:
-    """Return the entries of a journal and the length of its complete part in bytes."""
+def decode_lines(data: bytes, name: str, start: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """Return the entries of a journal from a position on, and the length of its complete part in bytes."""
     entries: list[dict[str, Any]] = []
-    start = 0
     while (newline := data.find(b"\n", start)) >= 0:
         tail = max(start, newline - _TAIL)
         if data[tail:newline] != b'%s%08x"}' % (_MARK, crc32(data[start:tail])):
+            line = data.count(b"\n", 0, start) + 1
             raise DamagedDatabase(
-                f"{name}, line {first + len(entries)}: the checksum is wrong, so the file was damaged or edited. "
+                f"{name}, line {line}: the checksum is wrong, so the file was damaged or edited. "
                 "Restore it from a backup; results in arrays/ are not affected."
             )
         entries.append(json.loads(data[start:newline]))
@@ -94,7 +94,7 @@ class Journal:
         start = from_offset if epoch == from_epoch else 0
         if start > len(data):
             raise LookupError("checkpoint beyond the end of the journal")
-        entries, length = decode_lines(data[start:], self._path(epoch).name)
+        entries, length = decode_lines(data, self._path(epoch).name, start)
         if epoch != from_epoch:
             before = next((e for e in entries if e["kind"] == "epoch"), None)
             if before is not None and before["before"] > 0:
@@ -102,7 +102,7 @@ class Journal:
             elif from_epoch > 0:
                 raise LookupError("checkpoint of an epoch that the journal does not have")
         if epoch == self.epoch:
-            self.length = start + length
+            self.length = length
         yield from (e for e in entries if e["kind"] != "epoch")
 
     def open_for_writing(self, new_epoch: bool) -> None:

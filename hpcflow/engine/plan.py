@@ -48,6 +48,8 @@ class Plan:
     """Steps that the submission computes itself, at once: what comes after them depends on their results."""
     more: bool
     """Whether there are steps that cannot be seen yet, since their inputs are results that no tick has written out."""
+    renewed: list[str]
+    """Steps of these whose inputs changed after other steps had read their results."""
     changes: list[str]
     """Changes that need an answer first."""
 
@@ -60,13 +62,18 @@ class PlanSession(ReplaySession):
         self.planned: list[Planned] = []
         self.calls: list[str] = []
         self.more = False
+        self.renewed: list[str] = []
 
     def ensure(self, spec: ArraySpec, sources: dict[str, str]) -> ArrayState:
         existing = find_array(self.engine, spec.key)
         if existing is not None and existing.current and existing.fingerprint == spec.fingerprint:
             return existing
-        if existing is not None and existing.current and settle(self, existing, spec) == KEEP:
-            return existing
+        if existing is not None and existing.current:
+            read = self._was_read(existing)  # before the answer, which forgets that
+            if settle(self, existing, spec) == KEEP:
+                return existing
+            if read and spec.key not in self.renewed:
+                self.renewed.append(spec.key)
         if spec.call:
             self._plan_call(spec.key)
         elif all(plan.key != spec.key for plan in self.planned):
@@ -83,6 +90,9 @@ class PlanSession(ReplaySession):
     def _plan_call(self, key: str) -> None:
         if key not in self.calls:
             self.calls.append(key)
+
+    def _was_read(self, array: ArrayState) -> bool:
+        return any(freeze.array == array.number for freeze in self.engine.state.campaign.freezes.values())
 
     def frames_file(self, freeze: Freeze) -> Path:
         path = self.engine.database.directory / "data" / f"{freeze.frames}.xyz"
@@ -192,4 +202,4 @@ def make_plan(engine: Engine, configuration: Configuration) -> Plan:
     session = PlanSession(engine, configuration.seed)
     stops = call_workflow(session, configuration)
     changes = [stop.why for stop in stops if isinstance(stop, Changed)]
-    return Plan(session.planned, session.calls, session.more, changes)
+    return Plan(session.planned, session.calls, session.more, session.renewed, changes)

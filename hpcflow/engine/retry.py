@@ -12,12 +12,18 @@ from hpcflow.errors import UserError
 
 
 def release(engine: Engine) -> None:
-    """Take back holds and what needed attention: whoever types ``resume`` has seen it."""
+    """Take back holds and what needed attention: whoever types ``resume`` has seen it.
+
+    Not questions about changed steps: these wait for an answer, and what a replay says of them a second time lacks the
+    file that had changed.
+    """
     campaign = engine.state.campaign
+    replayed = (engine.campaign / "hpcflow.yaml").exists()
     if campaign.cancelled or any(a.hold or a.barren for a in engine.live_arrays()):
         engine.record("released")
-    if campaign.attention:
-        engine.record("resolved", subject=None)
+    for subject in list(campaign.attention):
+        if not (replayed and subject.startswith("changed ")):
+            engine.record("resolved", subject=subject)
 
 
 def disown(engine: Engine) -> None:

@@ -66,6 +66,17 @@ def test_a_checkpoint_continues_where_it_was_made(tmp_path: Path) -> None:
     assert kinds(tmp_path, *position) == ["c"]
 
 
+def test_damage_after_a_checkpoint_is_named_by_its_line_in_the_file(tmp_path: Path) -> None:
+    journal = write(tmp_path, "a", "b")
+    position = (journal.epoch, journal.length)
+    write(tmp_path, "c")
+    path = tmp_path / "journal.1.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:-1], lines[-1].replace(b"c", b"x", 1)]))
+    with pytest.raises(DamagedDatabase, match=rf"journal\.1\.jsonl, line {len(lines)}:"):
+        kinds(tmp_path, *position)
+
+
 def test_a_checkpoint_beyond_the_journal_is_refused(tmp_path: Path) -> None:
     journal = write(tmp_path, "a")
     with pytest.raises(LookupError):

@@ -125,6 +125,43 @@ def test_more_inputs_compute_only_what_is_new_and_keep_the_order(make_campaign: 
     assert campaign.results("total") == [sum((100 - i) ** 2 for i in range(5))]
 
 
+def test_a_plan_names_a_step_with_other_inputs_whose_results_were_used(make_campaign: MakeCampaign) -> None:
+    campaign = squares(make_campaign, n=3)
+    configure(campaign, n=5)
+    assert "Changed after others had read the results: square." in campaign.good("submit", "--dry-run")
+    campaign.good("submit")
+    campaign.finish()
+    assert "Changed" not in campaign.good("submit", "--dry-run")
+
+
+def test_other_inputs_are_asked_about_unless_somebody_submits_them(make_campaign: MakeCampaign) -> None:
+    campaign = squares(make_campaign, n=3)
+    configure(campaign, n=2)
+    assert "its inputs changed" in campaign.poll().stdout
+    assert campaign.results("total") == [5]
+    campaign.good("submit")
+    campaign.finish()
+    assert campaign.results("total") == [1]
+
+
+def test_a_question_about_a_file_names_it_also_after_cancel_and_resume(make_campaign: MakeCampaign) -> None:
+    campaign = make_campaign(
+        "import hpcflow as hf\ndef size(path):\n    import os; return os.path.getsize(path)\n"
+        "def flow(run):\n    run.map(size, hf.files('m.txt'))\n"
+    )
+    campaign.write("m.txt", "1")
+    campaign.good("submit")
+    campaign.finish()
+    campaign.write("m.txt", "12")
+    assert "its inputs changed (m.txt)" in campaign.poll().stdout
+    campaign.good("cancel")
+    said = campaign.hpcflow("resume")
+    assert said.returncode == 4
+    assert said.stdout.count("its inputs changed (m.txt)") == 1
+    campaign.write("m.txt", "1")
+    assert campaign.hpcflow("resume").returncode == 0
+
+
 def test_fewer_inputs_compute_nothing(make_campaign: MakeCampaign) -> None:
     campaign = squares(make_campaign, n=3)
     configure(campaign, n=2)
