@@ -10,6 +10,9 @@ import pytest
 from ase.io import read, write
 from campaign_harness import Campaign, MakeCampaign
 
+from hpcflow.tasks.reference_cp2k import cp2k, end_shell
+from hpcflow.tasks.reference_labels import isolated_atom
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "label-with-cp2k.md").read_text("utf-8")
 AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
@@ -42,6 +45,24 @@ def test_the_example_labels_its_frames(example: Campaign) -> None:
     for atoms in labelled:
         assert atoms.info["REF_energy"] < -300
         assert abs(atoms.arrays["REF_forces"].sum(axis=0)).max() < 0.05  # nothing pulls at the whole
+
+
+@pytest.mark.skipif(not shutil.which("cp2k.psmp"), reason="cp2k.psmp is missing (.ci/install)")
+def test_the_template_of_the_learning_example_labels_molecules_and_isolated_atoms() -> None:
+    example = ROOT / "examples" / "learning-cp2k"
+    frame = read(example / "start.xyz", "0")
+    atoms = [cp2k(isolated_atom(symbol), str(example / "template.inp"), shell=True) for symbol in "CHO"]
+    energies = {str(atom.symbols): atom.info["REF_energy"] for atom in atoms}
+    whole = cp2k(frame, str(example / "template.inp"), shell=True).info["REF_energy"]
+    end_shell()
+    assert -60 < whole - sum(energies[symbol] for symbol in frame.symbols) < -30  # eV, to take ethanol apart
+
+
+def test_the_learning_example_is_accepted(make_campaign: MakeCampaign) -> None:
+    campaign = make_campaign()
+    for file in (ROOT / "examples" / "learning-cp2k").iterdir():
+        shutil.copy(file, campaign.directory)
+    campaign.good("submit", "--dry-run")
 
 
 def test_the_files_of_the_page_make_the_scripts_that_it_describes(example: Campaign) -> None:
