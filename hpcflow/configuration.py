@@ -78,7 +78,7 @@ class Configuration:
 
         where = f"{inspect.getsourcefile(function) or function.__module__}: {function.__name__}"
         try:
-            hints = typing.get_type_hints(function)
+            hints = typing.get_type_hints(function, include_extras=True)
         except NameError as error:
             raise UserError(f"{where}: its annotations cannot be read: {error}") from None
         named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

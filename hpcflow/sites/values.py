@@ -92,6 +92,8 @@ class _Converter:
             return self.mapping(value, typing.get_args(schema) or (str, Any), path)
         if schema in (list, tuple) or origin in (list, tuple, Sequence):
             return self.sequence(value, schema, path)
+        if origin is Annotated and typing.get_origin(typing.get_args(schema)[0]) is list:
+            return self.bounded(value, schema, path)
         return self.scalar(value, schema, path)
 
     def struct(self, value: Any, schema: type[msgspec.Struct], path: KeyPath) -> Any:
@@ -135,6 +137,16 @@ class _Converter:
             kinds = [arguments[0]] * len(value)
         items = [self.read(item, kind, (*path, i)) for i, (item, kind) in enumerate(zip(value, kinds, strict=True))]
         return tuple(items) if is_tuple else items
+
+    def bounded(self, value: Any, schema: Any, path: KeyPath) -> list[Any]:
+        """Read a list whose length has bounds."""
+        items = self.sequence(value, typing.get_args(schema)[0], path)
+        try:
+            msgspec.convert(items, schema)
+        except msgspec.ValidationError as error:
+            wanted = str(error).partition("` ")[2]  # "Expected `array` of length >= 1"
+            raise _Mismatch(path, f"expected {expected(schema)} {wanted}", f"one of length {len(items)}") from None
+        return list(items)
 
     def union(self, value: Any, members: tuple[Any, ...], path: KeyPath) -> Any:
         if value is None:

@@ -33,6 +33,16 @@ def tag(frame: bytes, **info: Any) -> bytes:
     return b"%s\n%s\n%s" % (head, " ".join([*filter(None, [kept]), *added]).encode(), atoms)
 
 
+def is_labelled(frame: bytes) -> bool:
+    """Tell whether one frame has ``REF_energy`` and, unless it is an isolated atom, ``REF_forces``."""
+    head, comment, _ = frame.split(b"\n", 2)
+    entries = comment_line.split(comment.decode()) if b"=" in comment else {}
+    if "REF_energy" not in entries:
+        return False
+    isolated = int(head) == 1 and entries.get("config_type") == "IsolatedAtom"
+    return isolated or "REF_forces" in entries.get("Properties", "").split(":")[::3]
+
+
 def failed(frame: bytes, reason: str, message: str = "") -> bytes:
     """Mark a frame whose reference calculation gave nothing, so that nobody takes old numbers for new ones.
 

@@ -18,16 +18,10 @@ from hpcflow.tasks.committee import import_mace, pick_device
 from hpcflow.tasks.epochs import EpochLoop
 from hpcflow.tasks.frames import is_isolated, read_frames
 from hpcflow.tasks.interruption import Interruption, seed
+from hpcflow.tasks.training_options import OWN
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-OWN = {
-    "name", "seed", "train_file", "valid_file", "test_file", "work_dir", "model_dir", "log_dir",
-    "checkpoints_dir", "results_dir", "foundation_model", "restart_latest", "save_all_checkpoints",
-    "keep_checkpoints", "device", "distributed", "dry_run", "wandb", "config",
-}  # fmt: skip
-"""Options of ``mace_run_train`` that the task sets itself."""
 
 
 @task(version=1, keep=["model"], checkpoint=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import hpcflow as hf
+from hpcflow.errors import UserError
+from hpcflow.functions import check_call
+from hpcflow.sources import base_directory
+from hpcflow.workflows.parameters import mistake
 
 
 def labeller(
@@ -35,3 +39,23 @@ def labeller(
     }
     asked = {key: value for key, value in common.items() if value is not None}  # not every function knows of them
     return load_function(calculator, run.campaign, "parameters.calculator"), {**asked, **named}
+
+
+def check_labeller(function: Callable[..., Any], parameters: Mapping[str, Any], structures: str) -> None:
+    """See that a function can label the structures, for workflows that have other work to do before.
+
+    Raises
+    ------
+    UserError
+        As the first labels would.
+    """
+    from hpcflow.structures.index import elements_of
+
+    check = getattr(function, "__hpcflow__", {}).get("check")
+    given = {name: base_directory() / value if isinstance(value, Path) else value for name, value in parameters.items()}
+    try:
+        check_call("label", function, 1, parameters)
+        if check is not None:
+            check(lambda: elements_of(file.path for file in hf.files(structures)), given)
+    except UserError as error:
+        raise mistake("calculator", f"with its arguments: {error}") from None

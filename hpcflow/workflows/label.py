@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import hpcflow as hf
+from hpcflow.workflows.parameters import Positive
 
 
 def label(
@@ -13,7 +14,7 @@ def label(
     calculator: str = "tblite.ase.TBLite",
     arguments: dict[str, Any] = {},  # noqa: B006 read only; msgspec copies it
     stress: bool | None = None,
-    force_cap: float | None = None,
+    force_cap: Positive | None = None,
     task_class: str = "reference",
 ) -> None:
     """Label structures with energies (eV), forces (eV/Å) and stress (eV/Å³) from a reference calculation.

@@ -5,14 +5,32 @@ It uses nothing but the public workflow API: copy it into a campaign as ``flow.p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import fields
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hpcflow as hf
-from hpcflow.errors import UserError, nearest
+from hpcflow.errors import UserError
+from hpcflow.workflows.parameters import (
+    Count,
+    Device,
+    Dtype,
+    Fraction,
+    Ladder,
+    NotNegative,
+    Number,
+    Part,
+    Positive,
+    SomeOrNone,
+    check_bias,
+    check_files,
+    check_keys,
+    check_levels,
+    check_options,
+    check_parts,
+    mistake,
+)
 
 if TYPE_CHECKING:
     from hpcflow.handles import Call, Files, Frames, Handle
@@ -23,41 +41,41 @@ def learning(
     start: hf.Structures,
     calculator: str = "tblite.ase.TBLite",
     arguments: dict[str, Any] = {},  # noqa: B006 read only; msgspec copies it
-    iterations: int = 5,
+    iterations: Number = 5,
     members: int = 4,
     foundation: str | None = None,
-    copies: int = 10,
-    rattle: float = 0.05,
-    strain: float = 0.02,
+    copies: Number = 10,
+    rattle: NotNegative = 0.05,
+    strain: NotNegative = 0.02,
     isolated_atoms: bool = True,
-    valid: float = 0.1,
-    test: float = 0.1,
+    valid: Part = 0.1,
+    test: SomeOrNone = 0.1,
     mace: dict[str, Any] = {},  # noqa: B006
     refine: dict[str, Any] = {"lr": 0.001},  # noqa: B006
-    scratch_every: int = 3,
-    walkers: int = 8,
-    temperatures: list[float] = [300.0],  # noqa: B006
+    scratch_every: Number = 3,
+    walkers: Count = 8,
+    temperatures: Ladder = [300.0],  # noqa: B006
     pressures: list[float] = [],  # noqa: B006
-    steps: int = 1000,
-    every: int = 20,
-    timestep: float = 0.5,
-    friction: float = 0.01,
-    guards: dict[str, float] = {},  # noqa: B006
+    steps: Count = 1000,
+    every: Count = 20,
+    timestep: Positive = 0.5,
+    friction: NotNegative = 0.01,
+    guards: dict[str, Positive] = {},  # noqa: B006
     bias: dict[str, Any] = {},  # noqa: B006
-    lo: float = 0.05,
-    hi: float = 0.25,
-    lo_quantile: float | None = None,
-    max_new: int = 200,
-    min_new: int = 10,
-    control: float = 0.05,
+    lo: NotNegative = 0.05,
+    hi: Positive = 0.25,
+    lo_quantile: Fraction | None = None,
+    max_new: Number = 200,
+    min_new: Number = 10,
+    control: NotNegative = 0.05,
     stress: bool | None = None,
-    force_cap: float | None = 50.0,
-    min_labelled: float = 0.95,
-    judge: dict[str, float] = {},  # noqa: B006
-    accurate: float = 0.95,
+    force_cap: Positive | None = 50.0,
+    min_labelled: Fraction = 0.95,
+    judge: dict[str, NotNegative] = {},  # noqa: B006
+    accurate: NotNegative = 0.95,
     improvement: float = 0.05,
-    device: str = "auto",
-    dtype: str = "auto",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
 ) -> None:
     """Train a committee, let it explore, label what it is unsure of, and train again.
 
@@ -122,15 +140,21 @@ def learning(
     device, dtype
         Of the models: auto, cpu or cuda; auto, float32 or float64.
     """
-    from hpcflow.tasks import evaluation, judging, metadynamics, sampling, seeding, selection, splitting, training
-    from hpcflow.workflows.calculators import labeller
+    from hpcflow.tasks import evaluation, judging, sampling, seeding, selection, splitting, training
+    from hpcflow.workflows.calculators import check_labeller, labeller
 
     if members < 2:
-        raise UserError("workflow learning: members must be 2 or more; one model has no opinion of its own errors")
+        raise mistake("members", "expected 2 or more; one model has no opinion of its own errors")
+    check_parts(valid, test)
+    check_levels(lo, hi)
+    check_files("foundation", [foundation] if foundation else [])
+    check_options("mace", mace)
+    check_options("refine", refine)
     check_keys("guards", guards, [field.name for field in fields(sampling.Guards) if field.name != "deviation"])
-    check_keys("bias", bias, [field.name for field in fields(metadynamics.Metadynamics)])
+    check_bias(bias)
     check_keys("judge", judge, list(signature(judging.judge).parameters)[2:])
     label_function, label_parameters = labeller(run, calculator, arguments, stress, force_cap)
+    check_labeller(label_function, label_parameters, start)
     options = {**({"loss": "stress", "compute_stress": True} if pressures else {}), **mace}
     on: dict[str, Any] = {"device": device, "dtype": dtype}
     split_parameters: dict[str, Any] = {"valid": valid, "test": test, "seed": run.seed}
@@ -302,13 +326,6 @@ def learning(
 
 
 CURVE = ("name", "frames", "energy_rmse", "energy_mae", "force_rmse", "force_mae")
-
-
-def check_keys(name: str, given: dict[str, Any], known: Sequence[str]) -> None:
-    """Refuse a key of a parameter that nobody reads."""
-    for key in given:
-        if key not in known:
-            raise UserError(f"parameters: {name}: unknown key {key!r}.{nearest(key, known)}")
 
 
 def _brief(history: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import hpcflow as hf
+from hpcflow.workflows.parameters import (
+    Count,
+    Device,
+    Dtype,
+    Files,
+    Ladder,
+    NotNegative,
+    Positive,
+    check_bias,
+    check_files,
+    check_keys,
+)
 
 
 def sample(
     run: hf.Run,
     start: hf.Structures,
-    models: list[str],
-    walkers: int = 8,
-    temperatures: list[float] = [300.0],  # noqa: B006 read only; msgspec copies it
+    models: Files,
+    walkers: Count = 8,
+    temperatures: Ladder = [300.0],  # noqa: B006 read only; msgspec copies it
     pressures: list[float] = [],  # noqa: B006
-    steps: int = 1000,
-    every: int = 20,
-    timestep: float = 0.5,
-    friction: float = 0.01,
-    guards: dict[str, float] = {},  # noqa: B006
+    steps: Count = 1000,
+    every: Count = 20,
+    timestep: Positive = 0.5,
+    friction: NotNegative = 0.01,
+    guards: dict[str, Positive] = {},  # noqa: B006
     bias: dict[str, Any] = {},  # noqa: B006
-    engine: str = "auto",
-    device: str = "auto",
-    dtype: str = "auto",
+    engine: Literal["auto", "openmm", "ase"] = "auto",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
 ) -> None:
     """Run walkers with the mean of a committee; each frame carries how far its models disagree.
 
@@ -50,11 +62,11 @@ def sample(
     """
     from dataclasses import fields
 
-    from hpcflow.tasks import metadynamics, sampling, seeding
-    from hpcflow.workflows.learning import check_keys
+    from hpcflow.tasks import sampling, seeding
 
+    check_files("models", models)
     check_keys("guards", guards, [field.name for field in fields(sampling.Guards)])
-    check_keys("bias", bias, [field.name for field in fields(metadynamics.Metadynamics)])
+    check_bias(bias)
     places = run.call(
         seeding.place_walkers,
         hf.frames(start),

@@ -6,18 +6,28 @@ from pathlib import Path
 from typing import Any
 
 import hpcflow as hf
+from hpcflow.workflows.parameters import (
+    Count,
+    Device,
+    Part,
+    SomeOrNone,
+    check_files,
+    check_labelled,
+    check_options,
+    check_parts,
+)
 
 
 def train(
     run: hf.Run,
     structures: hf.Structures,
-    members: int = 4,
-    valid: float = 0.1,
-    test: float = 0.1,
+    members: Count = 4,
+    valid: Part = 0.1,
+    test: SomeOrNone = 0.1,
     mace: dict[str, Any] = {},  # noqa: B006 read only; msgspec copies it
     foundation: str | None = None,
     stress: bool = False,
-    device: str = "auto",
+    device: Device = "auto",
 ) -> None:
     """Divide labelled structures into three sets, train on one of them and test on another.
 
@@ -40,6 +50,10 @@ def train(
     """
     from hpcflow.tasks import evaluation, splitting, training
 
+    check_parts(valid, test)
+    check_files("foundation", [foundation] if foundation else [])
+    check_options("mace", mace)
+    check_labelled(structures)
     sets = run.call(splitting.split, hf.frames(structures), name="split", valid=valid, test=test, seed=run.seed)
     previous = {"previous": Path(foundation)} if foundation else {}
     trained = run.map(

@@ -34,6 +34,7 @@ class Site(msgspec.Struct, kw_only=True, rename={"bound": "max_walltime"}):
     pair: tuple[int, str] | None = None
     image: Path | None = None
     until: datetime.date | None = None
+    ladder: Annotated[list[float], msgspec.Meta(min_length=2)] | None = None
 
 
 def site(text: str) -> Site:
@@ -71,6 +72,10 @@ def test_a_union_of_text_and_keys_goes_by_what_is_there(text: str, value: object
 def test_tuples_and_paths() -> None:
     result = site("pair: [1, 2]\nimage: /a b/c.sif")
     assert (result.pair, result.image) == ((1, "2"), Path("/a b/c.sif"))
+
+
+def test_a_list_may_have_a_length() -> None:
+    assert site("ladder: [1, 2.5]").ladder == [1.0, 2.5]
 
 
 def test_a_part_of_a_document_can_be_converted_alone() -> None:
@@ -111,6 +116,9 @@ def test_a_schema_may_be_made_at_run_time() -> None:
         ("options: {x: {y: 1}}", "key options.x: expected text or a list, got keys and values (key: value)."),
         ("options: {x: [[1]]}", "key options.x[0]: expected text, got a list."),
         ("pair: [1]", "key pair: expected 2 values, got 1."),
+        ("ladder: [1]", "key ladder: expected a list of length >= 2, got one of length 1."),
+        ("ladder: [1, x]", "key ladder[1]: expected a number, got 'x'."),
+        ("ladder: 1", "key ladder: expected a list, got '1'."),
         ("until: tomorrow", "key until: expected a date like 2026-11-21, got 'tomorrow'."),
     ],
 )

@@ -116,7 +116,7 @@ def test_a_count_that_cannot_fit_in_the_file_is_not_believed(write):
 def test_an_empty_file_has_no_frames_and_is_refused_where_there_must_be_some(write, data):
     path = write(data)
     assert list(scan(path)) == []
-    with pytest.raises(UserError, match="structures.xyz: the file is empty"):
+    with pytest.raises(UserError, match=r"structures\.xyz: the file is empty"):
         refuse_empty(path)
 
 

@@ -1,9 +1,11 @@
 """Frames are marked as text."""
 
 import numpy as np
+import pytest
 from ase.build import molecule
 
 from hpcflow.structures import failed, format, parse, tag
+from hpcflow.structures.marks import is_labelled
 
 
 def test_a_tag_changes_nothing_else():
@@ -33,3 +35,18 @@ def test_a_failed_frame_says_why_and_keeps_no_old_labels():
     assert found.info == {"name": "w", "REF_status": "failed: unconverged", "REF_message": 'SCF: "no"'}
     assert "REF_forces" not in found.arrays
     np.testing.assert_array_equal(found.positions, atoms.positions)
+
+
+@pytest.mark.parametrize(
+    ("comment", "expected"),
+    [
+        ("Properties=species:S:1:pos:R:3:REF_forces:R:3 REF_energy=-1.0", True),
+        ("Properties=species:S:1:pos:R:3:REF_forces:R:3 energy=-1.0", False),
+        ("Properties=species:S:1:pos:R:3:forces:R:3 REF_energy=-1.0", False),
+        ("Properties=species:S:1:pos:R:3:REF_forces_old:R:3 REF_energy=-1.0", False),
+        ("Properties=species:S:1:pos:R:3 REF_energy=-1.0 config_type=IsolatedAtom", True),
+        ("REF_energy", False),
+    ],
+)
+def test_a_frame_is_labelled_if_it_has_what_one_can_train_on(comment, expected):
+    assert is_labelled(f"1\n{comment}\nAr 0 0 0 0 0 0\n".encode()) is expected

@@ -138,4 +138,4 @@ def test_parameters_that_nobody_reads_are_refused(
 def test_a_committee_of_one_is_refused(make_campaign: MakeCampaign, tiny: dict[str, Any]) -> None:
     campaign = make_campaign(None, YAML.format(mace=json.dumps(tiny), more="").replace("members: 2", "members: 1"))
     shutil.copy(ROOT / "examples" / "learning" / "start.xyz", campaign.directory / "start.xyz")
-    assert "members must be 2 or more" in campaign.refused("submit", "--dry-run")
+    assert "members: expected 2 or more" in campaign.refused("submit", "--dry-run")
