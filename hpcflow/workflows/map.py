@@ -73,6 +73,14 @@ def map_workflow(
         from hpcflow.loading import load_function
 
         loaded = load_function(function, run.campaign, "parameters.function")
-        run.map(loaded, inputs, name=name, task_class=task_class, parameters=arguments)
+        run.map(
+            loaded,
+            inputs,
+            name=name,
+            task_class=task_class,
+            keep=keep,
+            checkpoint=checkpoint or None,
+            parameters=arguments,
+        )
     else:
         run.map(command or "", inputs, name=name, task_class=task_class, keep=keep, checkpoint=checkpoint)

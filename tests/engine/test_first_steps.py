@@ -58,3 +58,13 @@ def test_where_a_task_ran_is_known_when_its_array_is_done_and_where_its_result_w
         campaign.finish()
         (attempt,) = json.loads(campaign.good("explain", "--json", "same/1"))["attempts"]
         assert attempt["host"] == socket.gethostname()
+
+
+def test_a_function_named_in_the_configuration_keeps_the_files_that_stand_there(make_campaign: MakeCampaign) -> None:
+    campaign = make_campaign(
+        "def write(x):\n    open('out.txt', 'w').write(str(x))\n",
+        "workflow: map\nparameters: {items: [7], function: 'flow.py:write', keep: [out.txt]}\n",
+    )
+    campaign.good("submit")
+    campaign.finish()
+    assert (campaign.array("map") / "files" / "0" / "out.txt").read_text() == "7"
