@@ -228,7 +228,10 @@ def _places(nodes: list[str]) -> str:
 def job_log(engine: Engine, array: ArrayState, job: JobState) -> str:
     """The end of what a job printed outside of tasks."""
     logs = (engine.path(array) / "work" / "log").glob(f"{job.token}*")
-    for log in sorted(logs, key=lambda path: path.stat().st_mtime, reverse=True):
-        if text := log.read_bytes()[-2000:].decode("utf-8", "replace").strip():
-            return text
+    try:
+        for log in sorted(logs, key=lambda path: path.stat().st_mtime, reverse=True):
+            if text := log.read_bytes()[-2000:].decode("utf-8", "replace").strip():
+                return text
+    except FileNotFoundError:
+        return ""  # a tick has finished the array while somebody only looked
     return ""

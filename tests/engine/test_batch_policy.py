@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import time
@@ -90,6 +91,17 @@ class TestSubmitting:
         show(summarize(view(laboratory.database)))
         shown = capsys.readouterr().out
         assert "slurmctld is away" in shown
+
+    def test_a_state_that_nobody_knows_is_shown_as_long_as_it_lasts(self, laboratory: Laboratory, tasks: Any) -> None:
+        batch = laboratory.batch
+        with laboratory.script() as run:
+            run.map(tasks.quick, range(40))
+        (job,) = batch.submissions
+        batch.show(job, State.UNKNOWN)
+        for _ in range(2):
+            assert summarize(laboratory.tick())["unknown_states"] == {"UNKNOWN": 2}
+        batch.show(job, State.RUNNING)
+        assert summarize(laboratory.tick())["unknown_states"] == {}
 
     def test_a_job_that_waits_is_not_submitted_again(self, laboratory: Laboratory, tasks: Any) -> None:
         with laboratory.script() as run:
@@ -321,6 +333,46 @@ class TestGhosts:
         (closed,) = laboratory.journal("close")
         assert closed["cause"] == "node"
         assert closed["charged"] == {}
+
+    def test_a_worker_whose_element_waits_again_is_gone_and_charges_nothing_even_without_accounting(
+        self, laboratory: Laboratory, tasks: Any, tmp_path: Path
+    ) -> None:
+        log = self.begin(laboratory, tasks, tmp_path)
+        batch = laboratory.batch
+        (job,) = batch.submissions
+        batch.show(job, State.RUNNING)
+        worker = laboratory.start_worker(job)
+        wait_for(lambda: "0 1" in log.read_text())
+        laboratory.tick()
+        worker.kill()
+        worker.wait()
+        batch.show(job, State.QUEUED, [0])
+        reach(laboratory, lambda engine: laboratory.journal("close"))
+        (closed,) = laboratory.journal("close")
+        assert (closed["cause"], closed["charged"]) == ("preempted", {})
+        assert not laboratory.journal("ended")
+
+    def test_how_the_second_life_of_an_element_ended_says_nothing_of_the_first(
+        self, laboratory: Laboratory, tasks: Any, tmp_path: Path
+    ) -> None:
+        log = self.begin(laboratory, tasks, tmp_path)
+        batch = laboratory.batch
+        (job,) = batch.submissions
+        worker = laboratory.start_worker(job)
+        wait_for(lambda: "0 1" in log.read_text())
+        worker.kill()
+        worker.wait()
+        batch.hide(job)
+        now = time.time()
+        first = Ending(Cause.NODE, "NODE_FAIL", nodes="n1", start=now - 60, end=now + 1)
+        second = Ending(Cause.COMPLETED, "COMPLETED", nodes="n4", start=now + 120, end=now + 180)
+        second = dataclasses.replace(second, lives=(first, second))
+        batch.explanations = {(batch.job_id(job), 0): second}
+        reach(laboratory, lambda engine: laboratory.journal("close"))
+        (closed,) = laboratory.journal("close")
+        assert (closed["cause"], closed["charged"]) == ("node", {})
+        (excluded,) = laboratory.journal("excluded")
+        assert list(excluded["nodes"]) == ["n1"]
 
     def test_memory_that_ran_out_is_asked_for_again_with_half_as_much_more(
         self, laboratory: Laboratory, tasks: Any, tmp_path: Path

@@ -83,6 +83,27 @@ def test_banners_and_a_cluster_name_around_the_id(slurm_campaign: SlurmCampaign,
     all_ran_once(campaign)
 
 
+def test_a_banner_that_is_a_number_beside_the_id(slurm_campaign: SlurmCampaign, bystander: None) -> None:
+    campaign = six(slurm_campaign)
+    campaign.stand_in("sbatch", '"$REAL" "$@"; echo 5')
+    assert "did not say whether it took the job" in campaign.good("submit")
+    assert "found in the queue" in campaign.finish_saying()
+    assert len(campaign.intents()) == 1
+    all_ran_once(campaign)
+
+
+def test_a_number_in_place_of_the_id_is_found_out_before_anything_is_cancelled(
+    slurm_campaign: SlurmCampaign, bystander: None
+) -> None:
+    campaign = six(slurm_campaign, seconds=60)
+    campaign.stand_in("sbatch", '"$REAL" "$@" >/dev/null && echo 5')
+    campaign.good("submit")
+    wait_for(campaign.running)
+    (job,) = {element.partition("_")[0] for element in campaign.queue()}
+    assert f"found in the queue as {job}, and not as 5" in campaign.good("cancel")
+    wait_for(lambda: not campaign.queue())
+
+
 def test_a_job_whose_acceptance_was_lost_is_known_by_its_workers(
     slurm_campaign: SlurmCampaign, bystander: None
 ) -> None:
