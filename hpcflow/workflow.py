@@ -18,6 +18,7 @@ from hpcflow.database.inputs import Inputs, encode_item, nameless
 from hpcflow.errors import UserError
 from hpcflow.functions import check_call, check_command, describe_command, describe_function, identity_of
 from hpcflow.handles import Branch, Call, File, Files, Frames, Handle, Results
+from hpcflow.plain import plain
 from hpcflow.session import NotReady, Session
 from hpcflow.sources import base_directory
 
@@ -182,8 +183,23 @@ class Run:
         return call
 
     def metrics(self, values: dict[str, Any]) -> None:
-        """Set the line of ``metrics.jsonl`` that belongs to this place in the workflow."""
-        self._session.metrics("/".join(self._scopes), values)
+        """Set the line of ``metrics.jsonl`` that belongs to this place in the workflow.
+
+        Parameters
+        ----------
+        values
+            JSON values by name. Scalars and arrays of numpy become numbers and lists, NaN and infinities null.
+
+        Raises
+        ------
+        UserError
+            Naming what is no JSON.
+        """
+        where = "/".join(self._scopes)
+        try:
+            self._session.metrics(where, plain(values))
+        except UserError as error:
+            raise UserError(f"run.metrics{' in ' + where if where else ''}: {error}") from None
 
     def _begin(self, handle: Handle) -> Handle:
         """Make the array now if its inputs are there; if not, the handle waits and the workflow goes on."""

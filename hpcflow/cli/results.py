@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from hpcflow.database.state import ArrayState
 from hpcflow.engine.engine import Engine
 from hpcflow.engine.retry import failed_tasks, succeeded_tasks
 from hpcflow.errors import UserError
+from hpcflow.plain import dumps
 from hpcflow.structures import failed as mark_failed
 
 
@@ -83,4 +83,4 @@ def _blocks(
             if failed:
                 line["reason"] = record.header.get("reason")
                 line["message"] = record.header.get("message")
-            yield json.dumps(line).encode() + b"\n"
+            yield dumps(line).encode() + b"\n"

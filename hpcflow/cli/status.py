@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -10,6 +9,7 @@ import click
 from hpcflow.cli.campaign import campaign_option, open_database, view
 from hpcflow.cli.table import show
 from hpcflow.engine.summary import summarize
+from hpcflow.plain import dumps
 
 
 @click.command()
@@ -22,6 +22,6 @@ def status(directory: Path | None, as_json: bool) -> None:
     """
     summary = summarize(view(open_database(directory)))
     if as_json:
-        click.echo(json.dumps(summary, indent=1))
+        click.echo(dumps(summary, indent=1))
     else:
         show(summary)
