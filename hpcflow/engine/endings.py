@@ -115,8 +115,7 @@ def _silent(engine: Engine, array: ArrayState) -> Iterator[tuple[JobState, int]]
         if job is None or not job.id or worker.settled or name in array.closed:
             continue
         gone = needs_explanation(engine, worker, job) and worker_is_gone(engine, array, name, worker)
-        over = element_is_gone(engine, job, worker.element) or came_back(engine, array, job, worker)
-        if gone and over:
+        if gone and (element_is_gone(engine, job, worker.element) or came_back(engine, array, job, worker)):
             yield job, worker.element
 
 
