@@ -96,12 +96,7 @@ def _submit(
     yes: bool,
     chain: int | None,
 ) -> None:
-    if (
-        (plan.arrays or plan.calls or plan.more)
-        and not yes
-        and sys.stdin.isatty()
-        and not click.confirm("Submit?", default=True)
-    ):
+    if plan.new and not yes and sys.stdin.isatty() and not click.confirm("Submit?", default=True):
         click.echo("Nothing was submitted.")
         return
     database.create()

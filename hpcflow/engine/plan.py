@@ -53,6 +53,11 @@ class Plan:
     changes: list[str]
     """Changes that need an answer first."""
 
+    @property
+    def new(self) -> bool:
+        """Whether a submission would bring anything that is not there yet."""
+        return bool(self.arrays or self.calls or self.more)
+
 
 class PlanSession(ReplaySession):
     """Replays a workflow without making anything; it ends wherever a result would be needed."""
