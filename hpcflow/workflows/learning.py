@@ -80,8 +80,9 @@ def learning(
     """Train a committee, let it explore, label what it is unsure of, and train again.
 
     Each iteration trains, explores, selects, labels, judges and tests, in this order; the committee is tested on frames
-    that include what it has just found. In the end a last committee is trained on everything, and all
-    committees are compared on the last test set.
+    that include what it has just found. An iteration that finds nothing worth a label stops nothing by itself: the
+    walkers go on from where they are, and ``accurate`` and ``improvement`` decide. In the end a last committee is
+    trained on everything, and all committees are compared on the last test set.
 
     Parameters
     ----------
