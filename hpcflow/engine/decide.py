@@ -324,7 +324,6 @@ def decide_jobs(engine: Engine, only: ArrayState | None = None) -> None:
             engine.record("ended", job=job.number, cause="done")
             continue
         progress = any(worker.progress for worker in mine)
-        cause = _cause_of_job(job, mine, array)
         # Neither an intent that never became a job nor one that came when all work was taken has failed.
         surplus = not job.id or (not mine and unclaimed(engine, array).get(job.resources, 0) == 0)
         # Failures use up the tries of their tasks, which ends by itself, unless a worker says that they are no fault
@@ -336,7 +335,7 @@ def decide_jobs(engine: Engine, only: ArrayState | None = None) -> None:
             if unknown := [index for index in range(job.width) if index not in known]:
                 ends = {index: engine.shown.get((job.token, index), "nobody knows why") for index in unknown}
                 note_never_started(engine, array, job, ends)
-        engine.record("ended", job=job.number, cause=cause, barren=barren)
+        engine.record("ended", job=job.number, cause=_cause_of_job(job, mine, array), barren=barren)
         if array.barren >= MOST_BARREN and not array.hold:
             # All of them: one that found nothing to do may have come after those that say what is wrong.
             ended = [j.cause for j in engine.state.campaign.jobs.values() if j.array == array.number and j.ended]
@@ -374,13 +373,14 @@ def _job_is_over(engine: Engine, job: JobState, mine: list[WorkerState], lost: C
 
 
 def _cause_of_job(job: JobState, mine: list[WorkerState], array: ArrayState) -> str:
+    never = f"{NEVER_STARTED}: {sum_up(job.ends.values())}" if job.ends else NEVER_STARTED
     if not mine:
-        return f"{NEVER_STARTED}: {sum_up(job.ends.values())}" if job.ends else NEVER_STARTED
+        return never
     said = sorted({w.goodbye + (f": {w.message}" if w.message else "") for w in mine if w.goodbye})
     silent = sorted(
         {array.closed.get(name, "lost") for name, w in array.workers.items() if w in mine and not w.goodbye}
     )
-    return "; ".join(said + silent)
+    return "; ".join([*said, *silent, *([f"{len(job.ends)} of {job.width} {never}"] if job.ends else [])])
 
 
 def _log_tail(engine: Engine, array: ArrayState, job: JobState) -> str:
