@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from typing import Any
 
-from hpcflow.database.state import ArrayState, CampaignState, JobState, WorkerState
+from hpcflow.database.state import OPEN, ArrayState, CampaignState, JobState, WorkerState
 from hpcflow.engine.endings import job_log, sum_up
 from hpcflow.engine.engine import Engine
 
@@ -89,7 +89,7 @@ def _array(engine: Engine, array: ArrayState) -> dict[str, Any]:
         "mean_seconds": round(array.seconds / array.succeeded, 9) if array.succeeded else None,
         "left_seconds": _left(array, workers),
         "ended_by": dict(sorted(_ends(array).items())),
-        "failures": dict(sorted(_failures(array).items())),
+        "failures": dict(sorted(_failures(engine, array).items())),
         "never_started": _never_started(engine, array, jobs),
         "jobs": [
             {
@@ -113,11 +113,16 @@ def _ends(array: ArrayState) -> Counter[str]:
     return Counter(array.closed.values()) + Counter(goodbye for goodbye in said if goodbye not in ("", "no work"))
 
 
-def _failures(array: ArrayState) -> Counter[str]:
-    """Attempts that count as one of the tries of their tasks, by reason."""
+def _failures(engine: Engine, array: ArrayState) -> Counter[str]:
+    """Attempts that count as one of the tries of tasks that are still tried, by reason.
+
+    What was counted for decided tasks depends on the order in which their records were read.
+    """
+    status = engine.state.status.get(array.number, b"")
     counts: Counter[str] = Counter()
-    for charges in array.charges.values():
-        counts.update(charges)
+    for task, charges in array.charges.items():
+        if task < len(status) and status[task] == OPEN:
+            counts.update(charges)
     return +counts
 
 
