@@ -199,6 +199,10 @@ def _give_up(engine: Engine, array: ArrayState) -> None:
         engine.record("give_up", array=array.number, tasks=ranges(sorted(tasks)), reason=reason)
     if escalate:
         engine.record("escalate", array=array.number, tasks=escalate)
+        for what in ("memory", "walltime"):
+            if count := sum(what in change for change in escalate.values()):
+                number = "1 task" if count == 1 else f"{count} tasks"
+                engine.say(f"{array.key}: {number} had too little {what} and will get more")
     for task in [t for t in array.loose if status[t] in (SUCCEEDED, FAILED)]:
         del array.loose[task]
 

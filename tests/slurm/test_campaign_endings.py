@@ -97,9 +97,10 @@ def test_a_task_that_needs_more_memory_gets_it(slurm_campaign: SlurmCampaign, cl
         pytest.skip("the kernel does not limit memory here")
     campaign = slurm_campaign.prepare(HUNGRY)
     campaign.good("submit")
-    campaign.poll_until(lambda: campaign.status()["arrays"][0]["failures"])
+    said = campaign.poll_until(lambda: campaign.status()["arrays"][0]["failures"])
     assert "attempts of eat that failed: 1 oom" in campaign.good("status")
-    campaign.finish_saying()
+    said += campaign.finish_saying()
+    assert "eat: 1 task had too little memory and will get more" in said
     assert campaign.results() == [0, 1, 2, 3, 4, 5]
     memory = [line for line in (campaign.array("eat") / "jobs.txt").read_text().splitlines() if "BATCH --mem" in line]
     assert len(memory) > 1
