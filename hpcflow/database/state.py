@@ -68,6 +68,8 @@ class WorkerState(msgspec.Struct):
     """Failures that count as one of the tries of their tasks."""
     cut_short: list[int] = []
     """Tasks that ended with it, unfinished, and left nothing to go on from."""
+    missed: float = 0.0
+    """When the engine first found it gone without an explanation."""
     settled: bool = False
     """It is gone, and what it left undone has been taken back."""
     woke: bool = False

@@ -55,7 +55,12 @@ def why_gone(engine: Engine, array: ArrayState, worker: WorkerState, job: JobSta
         plain = ending.cause in (Cause.COMPLETED, Cause.FAILED)  # of the job; the worker knows better
         return ((worker.goodbye or "lost") if plain else ending.cause.value, describe(ending))
     settle = engine.site(job.site).scheduler.settle
-    if engine.now() - worker.grown < PATIENCE * settle:
+    if worker.missed <= worker.grown:
+        # A batch system may need minutes to notice that a node is dead, and accounting is asked only then.
+        worker.missed = engine.now()
+        engine.changed = True
+    waited = min(engine.now() - worker.grown, engine.now() - worker.missed + settle)
+    if waited < PATIENCE * settle:
         return None
     if came_back(engine, array, job, worker):
         return ("preempted", "put back into the queue")  # no scheduler does that for a fault of the job

@@ -352,6 +352,30 @@ class TestGhosts:
         assert (closed["cause"], closed["charged"]) == ("preempted", {})
         assert not laboratory.journal("ended")
 
+    def test_a_node_that_is_found_dead_late_is_still_waited_for_in_accounting(
+        self, laboratory: Laboratory, tasks: Any, tmp_path: Path
+    ) -> None:
+        log = self.begin(laboratory, tasks, tmp_path)
+        batch = laboratory.batch
+        (job,) = batch.submissions
+        batch.show(job, State.RUNNING)
+        worker = laboratory.start_worker(job)
+        wait_for(lambda: "0 1" in log.read_text())
+        laboratory.tick()
+        worker.kill()
+        worker.wait()
+        laboratory.passed += 600  # many settle times later
+        laboratory.tick()
+        batch.hide(job)
+        for _ in range(6):
+            laboratory.tick()
+            laboratory.passed += 20
+        assert not laboratory.journal("close")
+        batch.explanations = {(batch.job_id(job), 0): Ending(Cause.NODE, "NODE_FAIL", nodes="n17")}
+        reach(laboratory, lambda engine: laboratory.journal("close"))
+        (closed,) = laboratory.journal("close")
+        assert (closed["cause"], closed["charged"]) == ("node", {})
+
     def test_how_the_second_life_of_an_element_ended_says_nothing_of_the_first(
         self, laboratory: Laboratory, tasks: Any, tmp_path: Path
     ) -> None:
