@@ -33,6 +33,7 @@ demo: .venv/.learning
 	@test -d demo || { rm -rf demo.part && cp -R examples/learning demo.part && mv demo.part demo; }
 	cd demo && ../$(BIN)/hpcflow run
 
+# loadgroup: whoever is free gets one test, not several. Long ones are not waited for.
 test: .venv/.dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST)
 

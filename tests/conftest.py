@@ -8,17 +8,7 @@ from pathlib import Path
 import pytest
 from campaign_harness import Campaign, MakeCampaign
 
-SHARING = ("containers", "report", "slurm", "tasks")
-"""Directories whose tests share what takes long to make: a cluster, images, models."""
 FOREIGN = ("HPCFLOW_", "SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "PBS_", "LSB_")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With several processes (pytest-xdist), each file runs in one of them, and so does what shares something."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            place = item.path.relative_to(Path(__file__).parent)
-            item.add_marker(pytest.mark.xdist_group(place.parts[0] if place.parts[0] in SHARING else str(place)))
 
 
 @pytest.fixture(scope="session", autouse=True)

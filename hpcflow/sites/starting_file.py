@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from hpcflow.errors import UserError
+from hpcflow.schedulers.base import Limits
 from hpcflow.sites.layers import SITE_NAME, layers
 from hpcflow.sites.machine import Machine
 from hpcflow.sites.quantities import duration_text
@@ -76,7 +77,7 @@ def starting_file(name: str, machine: Machine, today: datetime.date) -> str:
         lines += ["  min_interval: 0", "  settle: 0", "  beat: 10s", "shell: /bin/bash"]
     else:
         lines += _account(machine)
-        limits = {key: number for key, number in vars(machine.limits).items() if number is not None}
+        limits = _numbers(machine.limits)
         lines += [f"limits: {_flow(limits)}"] if limits else []
     if queues.nodes:
         lines += ["", "nodes:", *(f"  {_word(key)}: {_flow(_keys(node))}" for key, node in queues.nodes.items())]
@@ -194,7 +195,7 @@ def _launcher(kind: str, node: Node | None) -> str:
 def _notes(machine: Machine, doubts: dict[str, str], today: datetime.date) -> list[str]:
     lines = []
     if machine.kind != "local":
-        present = (any(vars(machine.limits).values()), bool(machine.queues.nodes), bool(machine.queues.queues))
+        present = (bool(_numbers(machine.limits)), bool(machine.queues.nodes), bool(machine.queues.queues))
         said = zip(("limits", "nodes", "queues"), SAID_BY[machine.kind], present, strict=True)
         sources = {key: f"{command} on {machine.host}, {today}" for key, command, is_there in said if is_there}
         lines += ["", "sources:", *(f"  {key}: {json.dumps(text)}" for key, text in sources.items())] if sources else []
@@ -203,6 +204,11 @@ def _notes(machine: Machine, doubts: dict[str, str], today: datetime.date) -> li
     if doubts:
         lines += ["unverified:", *(f"  {key}: {json.dumps(text)}" for key, text in sorted(doubts.items()))]
     return lines
+
+
+def _numbers(limits: Limits) -> dict[str, int]:
+    known = {"submit": limits.submit, "running": limits.running, "array": limits.array}
+    return {key: number for key, number in known.items() if number is not None}
 
 
 def _keys(struct: msgspec.Struct) -> dict[str, Any]:
