@@ -48,7 +48,10 @@ def test_the_example_labels_its_frames(example: Campaign) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("cp2k.psmp"), reason="cp2k.psmp is missing (.ci/install)")
-def test_the_template_of_the_learning_example_labels_molecules_and_isolated_atoms() -> None:
+def test_the_template_of_the_learning_example_labels_molecules_and_isolated_atoms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     example = ROOT / "examples" / "learning-cp2k"
     frame = read(example / "start.xyz", "0")
     atoms = [cp2k(isolated_atom(symbol), str(example / "template.inp"), shell=True) for symbol in "CHO"]
